@@ -1,0 +1,30 @@
+//! `fwctl flows`: lists and ends live flows.
+
+mod delete;
+mod filter;
+mod list;
+
+use clap::Subcommand;
+
+use super::{
+    Agent, CliError,
+    output::{Exit, Output},
+};
+
+/// Lists and ends live flows.
+#[derive(Debug, Subcommand)]
+pub(super) enum Flows {
+    /// Lists live flows.
+    List(list::List),
+    /// Ends live flows; what still comes of them is judged anew.
+    Delete(delete::Delete),
+}
+
+impl Flows {
+    pub(super) fn run(self, agent: &mut Agent, output: &mut Output) -> Result<Exit, CliError> {
+        match self {
+            Self::List(command) => command.run(agent, output),
+            Self::Delete(command) => command.run(agent, output),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! `fwctl`: one file for each subcommand.
+
+mod check;
+mod completions;
+mod counters;
+mod flows;
+mod output;
+mod reload;
+mod rule;
+mod status;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use anstyle::AnsiColor;
+use clap::{Parser, Subcommand, ValueEnum, builder::Styles};
+
+use self::output::{Exit, Output};
+use crate::{
+    control::client::{Client, ClientError},
+    control::protocol::{Failure, FailureKind, Request, Response},
+    settings::DEFAULT_SOCKET,
+};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+Examples:
+  fwctl check /etc/firewall-agent/policy     what is wrong with the policy files, all of it
+  fwctl reload --why 'new mirror'            put the changed files in force
+  fwctl rule add debug --allow tcp/8080 --from 10.77.9.0/24
+  fwctl rule delete debug
+  fwctl counters --watch
+
+Exit codes:
+  0  done
+  1  no: problems were found, or the agent refused
+  2  the command line is wrong, or a file cannot be read or written
+  3  the agent cannot be reached
+  4  you may not do that";
+
+/// Operates the host firewall.
+#[derive(Debug, Parser)]
+#[command(name = "fwctl", version, styles = STYLES, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand takes.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+struct Common {
+    /// The agent's control socket.
+    #[arg(long, global = true, env = "FIREWALL_AGENT_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
+    socket: PathBuf,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to use colour; `NO_COLOR` is honoured.
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    color: Colour,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says everything that is wrong with policy files; needs no root and no agent.
+    Check(check::Check),
+    /// Shows what is in force and how the agent is doing.
+    Status(status::Status),
+    /// Puts the policy files in force, as a whole or not at all.
+    Reload(reload::Reload),
+    /// Lists, shows, adds and deletes rules.
+    #[command(subcommand)]
+    Rule(rule::Rule),
+    /// Lists and ends live flows.
+    #[command(subcommand)]
+    Flows(flows::Flows),
+    /// Shows what was counted, by rule, by reason and by interface.
+    Counters(counters::Counters),
+    /// Prints a completion script for a shell.
+    Completions(completions::Completions),
+}
+
+/// Why a command did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The agent.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The agent answered something else than was asked for.
+    #[error("the agent answered something else than it was asked for")]
+    UnexpectedReply,
+    /// The command line asks for something that does not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// A file.
+    #[error("{0}")]
+    File(String),
+    /// Standard output.
+    #[error("cannot write: {0}")]
+    Output(#[from] std::io::Error),
+    /// JSON.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Runs `fwctl`.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A closed pipe does no harm here either.
+            let _ = error.print();
+            return Exit::from_clap(&error).into();
+        }
+    };
+    let common = arguments.common;
+    let mut output = Output::new(common.json, common.color);
+    let mut agent = Agent::new(common.socket);
+    let outcome = match arguments.command {
+        Command::Check(command) => command.run(&mut output),
+        Command::Status(command) => command.run(&mut agent, &mut output),
+        Command::Reload(command) => command.run(&mut agent, &mut output),
+        Command::Rule(command) => command.run(&mut agent, &mut output),
+        Command::Flows(command) => command.run(&mut agent, &mut output),
+        Command::Counters(command) => command.run(&mut agent, &mut output),
+        Command::Completions(command) => command.run(),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        // Whoever read the output has seen enough.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done.into(),
+        Err(error) => {
+            output.complain(&error);
+            error.exit().into()
+        }
+    }
+}
+
+impl CliError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Client(ClientError::Refused(failure)) => match failure.kind {
+                FailureKind::Denied => Exit::Denied,
+                _ => Exit::No,
+            },
+            Self::Client(ClientError::Unreachable { source, .. }) => match source.kind() {
+                std::io::ErrorKind::PermissionDenied => Exit::Denied,
+                _ => Exit::Unreachable,
+            },
+            Self::Client(_) | Self::UnexpectedReply => Exit::Unreachable,
+            Self::Usage(_) | Self::File(_) | Self::Output(_) | Self::Json(_) => Exit::Usage,
+        }
+    }
+
+    /// What to do next.
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Client(ClientError::Refused(failure)) => failure.hint.clone(),
+            Self::Client(ClientError::Unreachable { source, .. }) => Some(
+                match source.kind() {
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                        "is it running? see `systemctl status firewall-agent`; what it put in force stays in force \
+                         either way. With another socket, name it by --socket"
+                    }
+                    std::io::ErrorKind::PermissionDenied => "run it as root",
+                    _ => "see `systemctl status firewall-agent`",
+                }
+                .to_owned(),
+            ),
+            Self::Client(_) | Self::UnexpectedReply => {
+                Some("look at the agent's log: `journalctl -u firewall-agent`".to_owned())
+            }
+            Self::Usage(_) => Some("see --help".to_owned()),
+            Self::File(_) | Self::Output(_) | Self::Json(_) => None,
+        }
+    }
+
+    /// What the agent says is wrong with the policy.
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Client(ClientError::Refused(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+/// The agent, connected to when it is first asked.
+struct Agent {
+    socket: PathBuf,
+    client: Option<Client>,
+}
+
+impl Agent {
+    const fn new(socket: PathBuf) -> Self {
+        Self { socket, client: None }
+    }
+
+    fn ask(&mut self, request: Request) -> Result<Response, CliError> {
+        let client = match &mut self.client {
+            Some(client) => client,
+            None => self.client.insert(Client::connect(&self.socket)?),
+        };
+        Ok(client.ask(request)?)
+    }
+}
+
+/// Takes the answer that was asked for out of a response.
+macro_rules! expect_response {
+    ($agent:expr, $request:expr, $variant:ident) => {
+        match $agent.ask($request)? {
+            $crate::control::protocol::Response::$variant(answer) => answer,
+            _ => return Err($crate::cli::CliError::UnexpectedReply),
+        }
+    };
+}
+use expect_response;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

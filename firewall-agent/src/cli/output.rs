@@ -1,0 +1,268 @@
+//! Text, tables and JSON on standard output; complaints on standard error.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write as _},
+    process::ExitCode,
+};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::{CliError, Colour};
+use crate::control::protocol::Finding;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Problems were found, or the agent refused.
+    No = 1,
+    /// The command line is wrong, or a file cannot be read or written.
+    Usage = 2,
+    /// The agent cannot be reached.
+    Unreachable = 3,
+    /// The user may not do that.
+    Denied = 4,
+}
+
+impl Exit {
+    pub(super) fn from_clap(error: &clap::Error) -> Self {
+        if error.use_stderr() {
+            Self::Usage
+        } else {
+            Self::Done
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What a word means, where there is colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Bad,
+    Doubtful,
+    Faint,
+}
+
+impl Tone {
+    const fn style(self) -> Style {
+        match self {
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Doubtful => AnsiColor::Yellow.on_default(),
+            Self::Faint => Style::new().dimmed(),
+        }
+    }
+}
+
+/// Where a command writes to.
+pub(super) struct Output {
+    json: bool,
+    colour: bool,
+    terminal: bool,
+}
+
+impl Output {
+    pub(super) fn new(json: bool, colour: Colour) -> Self {
+        let choice = match colour {
+            Colour::Always => anstream::ColorChoice::Always,
+            Colour::Never => anstream::ColorChoice::Never,
+            Colour::Auto => anstream::AutoStream::choice(&io::stdout()),
+        };
+        Self {
+            json,
+            colour: !json && choice != anstream::ColorChoice::Never,
+            terminal: io::stdout().is_terminal(),
+        }
+    }
+
+    /// Whether JSON is wanted instead of text.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether text may have colour.
+    pub(super) const fn has_colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Whether somebody is looking.
+    pub(super) const fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Prints `value` as JSON, or what `text` makes of it.
+    pub(super) fn print<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&Self, &T) -> String,
+    ) -> Result<(), CliError> {
+        if self.json {
+            return json(value);
+        }
+        write(&text(self, value))
+    }
+
+    /// The text in a tone, if there is colour.
+    pub(super) fn paint(&self, tone: Tone, text: impl AsRef<str>) -> String {
+        let (style, text) = (tone.style(), text.as_ref());
+        if self.colour {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// A table with these headings; columns whose heading begins with `>` are numbers.
+    pub(super) fn table(&self, headings: &[&str]) -> Table {
+        let mut table = Table::new();
+        table
+            .load_preset(presets::NOTHING)
+            .set_content_arrangement(if self.terminal {
+                ContentArrangement::Dynamic
+            } else {
+                ContentArrangement::Disabled
+            });
+        if self.colour {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        table.set_header(headings.iter().map(|heading| {
+            let cell = Cell::new(heading.trim_start_matches('>'));
+            if self.colour {
+                cell.add_attribute(Attribute::Bold)
+            } else {
+                cell
+            }
+        }));
+        for (index, heading) in headings.iter().enumerate() {
+            if let Some(column) = table.column_mut(index) {
+                column.set_padding((0, 2));
+                if heading.starts_with('>') {
+                    column.set_cell_alignment(CellAlignment::Right);
+                }
+            }
+        }
+        table
+    }
+
+    /// A cell of a table in a tone, if there is colour.
+    pub(super) fn cell(&self, tone: Tone, text: impl ToString) -> Cell {
+        let cell = Cell::new(text);
+        if !self.colour {
+            return cell;
+        }
+        match tone {
+            Tone::Good => cell.fg(Color::Green),
+            Tone::Bad => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+            Tone::Doubtful => cell.fg(Color::Yellow),
+            Tone::Faint => cell.add_attribute(Attribute::Dim),
+        }
+    }
+
+    /// Says on standard error what went wrong and what to do next.
+    pub(super) fn complain(&self, error: &CliError) {
+        let mut stderr = anstream::stderr().lock();
+        let mut text = String::new();
+        if let Some(failure) = error.failure() {
+            text.push_str(&findings(&failure.findings));
+        }
+        let bad = Tone::Bad.style();
+        let _ = writeln!(text, "{bad}error{bad:#}: {error}");
+        if let Some(hint) = error.hint() {
+            let faint = Tone::Faint.style();
+            let _ = writeln!(text, "{faint}hint{faint:#}: {hint}");
+        }
+        // With standard error closed there is nobody to tell.
+        let _ = stderr.write_all(text.as_bytes());
+        if self.json
+            && let Some(failure) = error.failure()
+        {
+            let _ = json(&serde_json::json!({ "error": failure }));
+        }
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<(), CliError> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write(&text)
+}
+
+/// Writes to standard output at once.
+pub(super) fn write(text: &str) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Findings for people, drawn by the agent.
+pub(super) fn findings(findings: &[Finding]) -> String {
+    findings.iter().fold(String::new(), |mut text, finding| {
+        text.push_str(&finding.text);
+        text.push_str("\n\n");
+        text
+    })
+}
+
+/// A table as text, each line without trailing blanks.
+pub(super) fn lines(table: &Table) -> String {
+    table.lines().fold(String::new(), |mut text, line| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+        text
+    })
+}
+
+/// Bytes with a binary prefix.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = count;
+    let mut rest = 0;
+    let mut unit = 0;
+    while value >= 1024 && unit + 1 < UNITS.len() {
+        rest = value % 1024;
+        value /= 1024;
+        unit += 1;
+    }
+    if unit == 0 {
+        return format!("{count} B");
+    }
+    format!("{value}.{} {}", rest * 10 / 1024, UNITS[unit])
+}
+
+/// Seconds as hours, minutes and seconds.
+pub(super) fn duration(seconds: u64) -> String {
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{rest}s"),
+        (0, _) => format!("{minutes}m{rest:02}s"),
+        _ => format!("{hours}h{minutes:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(u64::MAX), "16383.9 PiB");
+        assert_eq!(duration(59), "59s");
+        assert_eq!(duration(61), "1m01s");
+        assert_eq!(duration(7440), "2h04m");
+    }
+}

@@ -1,0 +1,77 @@
+//! `fwctl rule list`.
+
+use std::fmt::Write;
+
+use comfy_table::Cell;
+
+use crate::{
+    cli::{
+        Agent, CliError, expect_response,
+        output::{Exit, Output, Tone, bytes, lines},
+    },
+    control::protocol::{Request, RuleSummary, Rules},
+};
+
+/// Lists the rules in force, in the order in which they are tried.
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {}
+
+impl List {
+    pub(crate) fn run(self, agent: &mut Agent, output: &mut Output) -> Result<Exit, CliError> {
+        let Self {} = self;
+        let rules = expect_response!(agent, Request::RuleList {}, Rules);
+        output.print(&rules, text)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn text(output: &Output, rules: &Rules) -> String {
+    let mut text = table(output, &rules.rules);
+    let [incoming, outgoing, forwarded] = &rules.defaults;
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "\nwhere no rule matches: in {}, out {}, forward {}",
+        action(output, incoming),
+        action(output, outgoing),
+        action(output, forwarded)
+    );
+    text
+}
+
+/// Rules in a table.
+pub(super) fn table(output: &Output, rules: &[RuleSummary]) -> String {
+    let mut table = output.table(&[
+        "RULE",
+        "DIR",
+        "ACTION",
+        "WHAT",
+        "FROM",
+        "TO",
+        ">PACKETS",
+        ">BYTES",
+        "WRITTEN IN",
+    ]);
+    for rule in rules {
+        table.add_row([
+            Cell::new(&rule.name),
+            Cell::new(&rule.direction),
+            output.cell(tone(&rule.action), &rule.action),
+            Cell::new(&rule.what),
+            Cell::new(&rule.from),
+            Cell::new(&rule.to),
+            Cell::new(rule.total.packets),
+            Cell::new(bytes(rule.total.bytes)),
+            Cell::new(&rule.origin),
+        ]);
+    }
+    lines(&table)
+}
+
+fn action(output: &Output, action: &str) -> String {
+    output.paint(tone(action), action)
+}
+
+fn tone(action: &str) -> Tone {
+    if action == "allow" { Tone::Good } else { Tone::Bad }
+}

@@ -1,0 +1,51 @@
+//! `fwctl rule show`.
+
+use std::fmt::Write;
+
+use super::list::table;
+use crate::{
+    cli::{
+        Agent, CliError, expect_response,
+        output::{Exit, Output},
+    },
+    control::protocol::{Request, RuleDetail},
+};
+
+/// Shows one rule, as it is written and as it is in force.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// Its name.
+    name: String,
+}
+
+impl Show {
+    pub(crate) fn run(self, agent: &mut Agent, output: &mut Output) -> Result<Exit, CliError> {
+        let detail = expect_response!(agent, Request::RuleShow { name: self.name }, Rule);
+        output.print(&detail, text)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn text(output: &Output, detail: &RuleDetail) -> String {
+    let mut text = format!("{}\n\n", detail.text);
+    // Writing to a string cannot fail.
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{name:<11} {value}");
+        }
+    };
+    line(
+        "interfaces",
+        detail.interfaces.as_ref().map(|globs| globs.join(", ")),
+    );
+    line(
+        "log",
+        detail
+            .log_per_second
+            .map(|rate| format!("at most {rate} events in each second")),
+    );
+    line("owner", detail.owner.clone());
+    line("reason", detail.reason.clone());
+    text.push_str(&table(output, &detail.rules));
+    text
+}

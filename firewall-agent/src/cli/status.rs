@@ -1,0 +1,206 @@
+//! `fwctl status`: what is in force, and how the agent is doing.
+
+use std::fmt::Write;
+
+use comfy_table::Cell;
+
+use super::{
+    Agent, CliError, expect_response,
+    output::{Exit, Output, Tone, findings, lines},
+};
+use crate::control::protocol::{Enforcing, FileState, Request, Status as Report};
+
+/// Shows what is in force and how the agent is doing.
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {}
+
+impl Status {
+    pub(super) fn run(self, agent: &mut Agent, output: &mut Output) -> Result<Exit, CliError> {
+        let Self {} = self;
+        let report = expect_response!(agent, Request::Status {}, Status);
+        output.print(&*report, text)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn text(output: &Output, report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12} {value}");
+    };
+    line("enforcing", enforcing(output, report));
+    line("for", who(report));
+    line("revision", revision(report));
+    line(
+        "policy",
+        format!(
+            "{} ({} rules, generation {})",
+            short(&report.policy_hash),
+            report.rules,
+            report.generation
+        ),
+    );
+    line("files", files(output, report));
+    line("last reload", last_reload(output, report));
+    line(
+        "agent",
+        format!(
+            "{}, process {}, since {:.0}",
+            report.agent_version, report.pid, report.started
+        ),
+    );
+    if report.pending {
+        let hint = "`fwctl reload` puts the files in force";
+        let _ = writeln!(text, "{:<12} {}", "", output.paint(Tone::Faint, hint));
+    }
+    text.push_str(&interfaces(output, report));
+    text.push_str(&tables(output, report));
+    for note in &report.notes {
+        let _ = writeln!(text, "{}: {note}", output.paint(Tone::Doubtful, "note"));
+    }
+    if let Some(failure) = report.last_reload.as_ref().and_then(|last| last.failure.as_ref()) {
+        let _ = write!(text, "\n{}", findings(&failure.findings));
+    }
+    text
+}
+
+fn enforcing(output: &Output, report: &Report) -> String {
+    let what = match report.enforcing {
+        Enforcing::Policy => output.paint(Tone::Good, "policy"),
+        Enforcing::FailsafeOnly => output.paint(Tone::Bad, "failsafe only: everything else is dropped"),
+        Enforcing::Adopted => output.paint(
+            Tone::Doubtful,
+            "a policy that was found in the kernel, of which no revision is known",
+        ),
+    };
+    if report.mode == "normal" {
+        return what;
+    }
+    format!(
+        "{what}, {}",
+        output.paint(Tone::Bad, format!("mode {}", report.mode))
+    )
+}
+
+fn who(report: &Report) -> String {
+    let role = report.role.as_deref().unwrap_or("no role");
+    match &report.host {
+        Some(host) => format!("host {host}, role {role}"),
+        None => format!("role {role}"),
+    }
+}
+
+fn revision(report: &Report) -> String {
+    let Some(revision) = &report.revision else {
+        return "none".to_owned();
+    };
+    let by = revision
+        .by
+        .user
+        .clone()
+        .unwrap_or_else(|| format!("user number {}", revision.by.uid));
+    let why = revision
+        .why
+        .as_ref()
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    format!(
+        "{} of {:.0} by {by} ({}){why}",
+        revision.number,
+        revision.created,
+        revision.cause.name()
+    )
+}
+
+fn short(hash: &str) -> &str {
+    match hash {
+        "" => "unknown",
+        hash => &hash[..hash.len().min(16)],
+    }
+}
+
+fn files(output: &Output, report: &Report) -> String {
+    let differing: Vec<String> = report
+        .files
+        .iter()
+        .filter(|file| file.state != FileState::InForce)
+        .map(|file| {
+            format!(
+                "{} {}",
+                file.path.display(),
+                output.paint(Tone::Doubtful, file.state.name())
+            )
+        })
+        .collect();
+    match (report.pending, differing.is_empty()) {
+        (false, _) => format!("{} in force", report.files.len()),
+        (true, true) => output.paint(Tone::Doubtful, "not in force"),
+        (true, false) => differing.join("\n             "),
+    }
+}
+
+fn last_reload(output: &Output, report: &Report) -> String {
+    let Some(last) = &report.last_reload else {
+        return "none since the agent was started".to_owned();
+    };
+    let when = format!("{:.0} ({})", last.at, last.cause.name());
+    match &last.failure {
+        None => format!("{} at {when}", output.paint(Tone::Good, "ok")),
+        Some(failure) => format!(
+            "{} at {when}: {}",
+            output.paint(Tone::Bad, "failed"),
+            failure.message
+        ),
+    }
+}
+
+fn interfaces(output: &Output, report: &Report) -> String {
+    let mut text = String::new();
+    if !report.interfaces.is_empty() {
+        let mut table = output.table(&["INTERFACE", "XDP", "WHY", "COST"]);
+        for interface in &report.interfaces {
+            table.add_row([
+                interface.name.as_str(),
+                &interface.mode,
+                &interface.reason,
+                interface.cost.as_deref().unwrap_or(""),
+            ]);
+        }
+        let _ = write!(text, "\n{}", lines(&table));
+    }
+    for failure in &report.interface_failures {
+        let _ = writeln!(
+            text,
+            "{} {}: {}",
+            output.paint(Tone::Bad, "not as the policy says:"),
+            failure.name,
+            failure.error
+        );
+    }
+    if report.interfaces.is_empty() && report.interface_failures.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n{}",
+            output.paint(Tone::Doubtful, "no interface is filtered")
+        );
+    }
+    text
+}
+
+fn tables(output: &Output, report: &Report) -> String {
+    let mut table = output.table(&["TABLE", ">USED", ">CAPACITY", ">"]);
+    for row in &report.tables {
+        let percent = (row.used * 100).checked_div(row.capacity).unwrap_or(0);
+        table.add_row([
+            Cell::new(&row.table),
+            Cell::new(row.used),
+            Cell::new(row.capacity),
+            output.cell(Tone::Faint, format!("{percent} %")),
+        ]);
+    }
+    if report.tables.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", lines(&table))
+}

@@ -1,0 +1,111 @@
+//! Puts into an image what belongs to this machine: numbers of counters, and the interfaces that are there.
+
+use std::sync::Arc;
+
+use firewall_common::{
+    image::{Block, ImageHeader},
+    interface::INTERFACE_SLOTS,
+    verdict::{VERDICTS_PER_BLOCK, VerdictRecord, verdict_flags},
+};
+use sha2::{Digest, Sha256};
+
+use super::{CompiledImage, ImageHash, interfaces::ChainInterfaces};
+
+/// Why an image cannot be bound.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BindError {
+    /// Slot 0 stands for all interfaces without a slot, and there are only so many.
+    #[error("interface slot {slot} is not one of 1 to {last}", last = INTERFACE_SLOTS - 1)]
+    InterfaceSlot {
+        /// The slot asked for.
+        slot: u8,
+    },
+}
+
+/// An image as it goes into a slot's map.
+#[derive(Debug, Clone)]
+pub struct BoundImage {
+    blocks: Vec<Block>,
+    policy: ImageHash,
+    interfaces: Arc<[ChainInterfaces]>,
+}
+
+impl CompiledImage {
+    /// Replaces ordinals by the numbers of the rules' counters, by name, and fills in the interfaces that are there,
+    /// by slot and name.
+    pub fn bind<'a>(
+        &self,
+        counters: &dyn Fn(&str) -> u16,
+        interfaces: impl IntoIterator<Item = (u8, &'a str)>,
+    ) -> Result<BoundImage, BindError> {
+        let mut bound = BoundImage {
+            blocks: self.blocks.clone(),
+            policy: self.hash,
+            interfaces: self.interfaces.clone(),
+        };
+        let numbers: Vec<u16> = self.rules.iter().map(|rule| counters(&rule.name)).collect();
+        bound.number(&numbers);
+        for (slot, name) in interfaces {
+            for (at, block) in bound.interface_patch(slot, Some(name))? {
+                bound.blocks[at as usize] = block;
+            }
+        }
+        Ok(bound)
+    }
+}
+
+impl BoundImage {
+    /// The image.
+    #[must_use]
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// The hash of the policy that it was compiled from.
+    #[must_use]
+    pub fn policy_hash(&self) -> ImageHash {
+        self.policy
+    }
+
+    /// SHA-256 of these blocks, to compare with what is read back.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(bytemuck::cast_slice::<_, u8>(&self.blocks)).into()
+    }
+
+    /// What to write into a live image, block by block, when `slot` is given to the interface `name`, or freed
+    /// (`None`). Empty where no rule speaks of interfaces. The interface must not be attached yet, or no longer: its
+    /// packets could meet half a vector.
+    pub fn interface_patch(&self, slot: u8, name: Option<&str>) -> Result<Vec<(u32, Block)>, BindError> {
+        if slot == 0 || usize::from(slot) >= INTERFACE_SLOTS {
+            return Err(BindError::InterfaceSlot { slot });
+        }
+        Ok(self
+            .interfaces
+            .iter()
+            .flat_map(|chain| chain.slot(slot, name))
+            .collect())
+    }
+
+    /// Does to this copy what [`Self::interface_patch`] says, so that it stays what a read-back must give.
+    pub fn apply(&mut self, patch: &[(u32, Block)]) {
+        for &(at, block) in patch {
+            self.blocks[at as usize] = block;
+        }
+    }
+
+    /// Replaces ordinals by counter numbers, which are given in the order of the ordinals.
+    fn number(&mut self, numbers: &[u16]) {
+        let header: ImageHeader =
+            bytemuck::pod_read_unaligned(&bytemuck::cast_slice(&self.blocks)[..size_of::<ImageHeader>()]);
+        let first = header.verdicts as usize;
+        let end = first + header.verdict_count.div_ceil(VERDICTS_PER_BLOCK) as usize;
+        let records: &mut [VerdictRecord] = bytemuck::cast_slice_mut(&mut self.blocks[first..end]);
+        for record in &mut records[..header.verdict_count as usize] {
+            if record.flags & verdict_flags::DEFAULT == 0 {
+                let place = record.rule - firewall_common::counters::DEFAULT_COUNTERS;
+                record.rule = numbers[usize::from(place)];
+            }
+        }
+    }
+}

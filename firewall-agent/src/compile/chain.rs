@@ -1,0 +1,152 @@
+//! Lays the tables of one chain, and the verdicts of all.
+
+use bytemuck::Zeroable;
+use firewall_common::{
+    image::{Block, CHAINS, Chain, ChainDescriptor, Dimension, MAX_CHAIN_RULES, RULES_PER_BLOCK},
+    verdict::{VERDICTS_PER_BLOCK, Verdict, VerdictRecord, verdict_flags},
+};
+
+use super::{
+    CompileError,
+    interfaces::ChainInterfaces,
+    partition,
+    pool::Pool,
+    records::{self, Addresses, Record},
+};
+use crate::policy::model::{Action, Defaults, Direction, Rule, ValidPolicy};
+
+/// Verdict records in the order of their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Verdicts(Vec<VerdictRecord>);
+
+impl Verdicts {
+    fn count(&self) -> u32 {
+        u32::try_from(self.0.len()).expect("six chains of at most MAX_CHAIN_RULES")
+    }
+
+    /// Adds the three defaults and names them in the chains' descriptors.
+    pub(super) fn defaults(&mut self, defaults: Defaults, pool: &mut Pool, chains: &[u32; CHAINS]) {
+        let first = self.count();
+        for (counter, action) in (0..).zip([defaults.input, defaults.output, defaults.forward]) {
+            self.0.push(VerdictRecord {
+                rule: counter,
+                verdict: verdict(action) as u8,
+                flags: verdict_flags::DEFAULT,
+                ..VerdictRecord::zeroed()
+            });
+        }
+        // Two families share a direction's default.
+        for (number, &at) in (0..).zip(chains) {
+            let mut descriptor: ChainDescriptor = bytemuck::cast(*pool.get(at));
+            descriptor.default_verdict = first + number / 2;
+            pool.set(at, bytemuck::cast(descriptor));
+        }
+    }
+
+    /// Lays the records; returns their first block and their number.
+    pub(super) fn append(&self, pool: &mut Pool) -> Result<(u32, u32), CompileError> {
+        let blocks: Vec<Block> = self
+            .0
+            .chunks(VERDICTS_PER_BLOCK as usize)
+            .map(|records| {
+                let mut places = [VerdictRecord::zeroed(); VERDICTS_PER_BLOCK as usize];
+                places[..records.len()].copy_from_slice(records);
+                bytemuck::cast(places)
+            })
+            .collect();
+        Ok((pool.append(&blocks)?, self.count()))
+    }
+}
+
+fn verdict(action: Action) -> Verdict {
+    match action {
+        Action::Allow => Verdict::Pass,
+        Action::Drop => Verdict::Drop,
+        Action::Reject => Verdict::Reject,
+    }
+}
+
+fn verdict_record(ordinal: u16, rule: &Rule) -> VerdictRecord {
+    VerdictRecord {
+        rule: ordinal,
+        verdict: verdict(rule.action) as u8,
+        log_per_second: rule.log.map_or(0, |rate| rate.events_per_second),
+        ..VerdictRecord::zeroed()
+    }
+}
+
+/// Lays everything of one chain but its default.
+pub(super) fn build(
+    pool: &mut Pool,
+    verdicts: &mut Verdicts,
+    policy: &ValidPolicy,
+    chain: Chain,
+) -> Result<(ChainDescriptor, Option<ChainInterfaces>), CompileError> {
+    let rules = &policy.rules;
+    match chain {
+        Chain::InputV4 => lay::<u32>(pool, verdicts, rules, Direction::In, chain),
+        Chain::InputV6 => lay::<u128>(pool, verdicts, rules, Direction::In, chain),
+        Chain::OutputV4 => lay::<u32>(pool, verdicts, rules, Direction::Out, chain),
+        Chain::OutputV6 => lay::<u128>(pool, verdicts, rules, Direction::Out, chain),
+        Chain::ForwardV4 => lay::<u32>(pool, verdicts, rules, Direction::Forward, chain),
+        Chain::ForwardV6 => lay::<u128>(pool, verdicts, rules, Direction::Forward, chain),
+    }
+}
+
+fn lay<A: Addresses>(
+    pool: &mut Pool,
+    verdicts: &mut Verdicts,
+    rules: &[Rule],
+    direction: Direction,
+    chain: Chain,
+) -> Result<(ChainDescriptor, Option<ChainInterfaces>), CompileError> {
+    let records = records::expand::<A>(rules, direction)?;
+    if records.len() > MAX_CHAIN_RULES as usize {
+        return Err(CompileError::ChainTooLong {
+            chain,
+            records: records.len(),
+            limit: MAX_CHAIN_RULES,
+        });
+    }
+    let interfaces = ChainInterfaces::lay(pool, &records)?;
+    let count = u32::try_from(records.len()).expect("checked against MAX_CHAIN_RULES");
+    let descriptor = ChainDescriptor {
+        trees: trees(pool, &records)?,
+        interfaces: interfaces.as_ref().map_or(0, ChainInterfaces::first_block),
+        vector_blocks: count.div_ceil(RULES_PER_BLOCK),
+        first_verdict: verdicts.count(),
+        rules: count,
+        all_ones: pool.intern(&[Block([u64::MAX; 8])])?,
+        ..ChainDescriptor::zeroed()
+    };
+    let own = records
+        .iter()
+        .map(|record| verdict_record(record.ordinal, record.rule));
+    verdicts.0.extend(own);
+    Ok((descriptor, interfaces))
+}
+
+fn trees<A: Addresses>(
+    pool: &mut Pool,
+    records: &[Record<'_, A>],
+) -> Result<[u32; firewall_common::image::DIMENSIONS], CompileError> {
+    let sources: Vec<_> = records.iter().map(|record| record.source).collect();
+    let destinations: Vec<_> = records.iter().map(|record| record.destination).collect();
+    let protocols: Vec<_> = records
+        .iter()
+        .map(|record| record.protocol.as_ref().map(std::slice::from_ref))
+        .collect();
+    let source_ports: Vec<_> = records.iter().map(|record| record.source_port).collect();
+    let destination_ports: Vec<_> = records.iter().map(|record| record.destination_port).collect();
+    let vlans: Vec<_> = records.iter().map(|record| record.vlan).collect();
+
+    let mut trees = [0; firewall_common::image::DIMENSIONS];
+    trees[Dimension::Source as usize] = partition::lay(pool, &sources, "source addresses")?;
+    trees[Dimension::Destination as usize] = partition::lay(pool, &destinations, "destination addresses")?;
+    trees[Dimension::Protocol as usize] = partition::lay(pool, &protocols, "protocols")?;
+    trees[Dimension::SourcePort as usize] = partition::lay(pool, &source_ports, "source ports")?;
+    trees[Dimension::DestinationPort as usize] =
+        partition::lay(pool, &destination_ports, "destination ports and ICMP messages")?;
+    trees[Dimension::Vlan as usize] = partition::lay(pool, &vlans, "VLANs")?;
+    Ok(trees)
+}

@@ -1,0 +1,77 @@
+//! The blocks of an image as it grows.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hasher},
+};
+
+use firewall_common::image::Block;
+
+use super::{CompileError, MAX_IMAGE_BLOCKS};
+
+/// Blocks laid so far. Runs of blocks that never change afterwards are laid only once.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    blocks: Vec<Block>,
+    /// First blocks of interned runs by the hash of their bytes.
+    known: HashMap<u64, Vec<u32>>,
+}
+
+impl Pool {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Blocks laid so far.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.blocks.len()).expect("`append` keeps to MAX_IMAGE_BLOCKS")
+    }
+
+    /// Lays a run that may be changed later; returns its first block.
+    pub(super) fn append(&mut self, run: &[Block]) -> Result<u32, CompileError> {
+        let first = self.count();
+        if self.blocks.len() + run.len() > MAX_IMAGE_BLOCKS as usize {
+            return Err(CompileError::ImageTooLarge {
+                limit: MAX_IMAGE_BLOCKS,
+            });
+        }
+        self.blocks.extend_from_slice(run);
+        Ok(first)
+    }
+
+    /// Lays a run, or finds an interned one of the same bytes; returns its first block.
+    pub(super) fn intern(&mut self, run: &[Block]) -> Result<u32, CompileError> {
+        let hash = hash(run);
+        let same = |&&first: &&u32| self.blocks[first as usize..].starts_with(run);
+        if let Some(&first) = self
+            .known
+            .get(&hash)
+            .and_then(|candidates| candidates.iter().find(same))
+        {
+            return Ok(first);
+        }
+        let first = self.append(run)?;
+        self.known.entry(hash).or_default().push(first);
+        Ok(first)
+    }
+
+    /// Replaces a block that was laid by [`Self::append`].
+    pub(super) fn set(&mut self, at: u32, block: Block) {
+        self.blocks[at as usize] = block;
+    }
+
+    pub(super) fn get(&self, at: u32) -> &Block {
+        &self.blocks[at as usize]
+    }
+
+    pub(super) fn into_blocks(self) -> Vec<Block> {
+        self.blocks
+    }
+}
+
+fn hash(run: &[Block]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_usize(run.len());
+    hasher.write(bytemuck::cast_slice(run));
+    hasher.finish()
+}

@@ -1,0 +1,192 @@
+//! What `fwctl` and the agent say to each other.
+//!
+//! A field may be added to a reply within a version; anything else raises [`VERSION`]. Requests refuse unknown fields,
+//! so that a wish which an older agent does not know is never silently left out.
+
+mod counters;
+mod failure;
+mod flow;
+mod rule;
+mod status;
+
+use serde::{Deserialize, Serialize};
+
+pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
+pub use failure::{Failure, FailureKind, Finding, Remark};
+pub use flow::{FlowEnd, FlowFilter, FlowInfo, Flows, FlowsDeleted};
+pub use rule::{Changed, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
+pub use status::{
+    Enforcing, FileState, InterfaceFailure, InterfaceStatus, LastReload, PolicyFileStatus, RevisionStatus,
+    Status, TableUse,
+};
+
+/// Version of the protocol.
+pub const VERSION: u32 = 1;
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestEnvelope {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What it wants.
+    pub request: Request,
+}
+
+/// What a client may want.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// How things are.
+    Status {},
+    /// Put the policy files in force.
+    Reload {
+        /// Why, for the revision.
+        #[serde(default)]
+        why: Option<String>,
+    },
+    /// Every rule in force.
+    RuleList {},
+    /// One rule in force.
+    RuleShow {
+        /// Its name.
+        name: String,
+    },
+    /// Add a rule, live and in its file.
+    RuleAdd(Box<NewRule>),
+    /// Delete a rule, live and in its file.
+    RuleDelete {
+        /// Its name.
+        name: String,
+        /// Why, for the revision.
+        #[serde(default)]
+        why: Option<String>,
+    },
+    /// Live flows.
+    FlowList {
+        /// Which.
+        filter: FlowFilter,
+        /// At most so many.
+        limit: u32,
+    },
+    /// End live flows.
+    FlowDelete {
+        /// Which.
+        filter: FlowFilter,
+    },
+    /// What was counted.
+    Counters {},
+}
+
+impl Request {
+    /// Whether it changes anything.
+    #[must_use]
+    pub const fn is_write(&self) -> bool {
+        match self {
+            Self::Reload { .. } | Self::RuleAdd(_) | Self::RuleDelete { .. } | Self::FlowDelete { .. } => {
+                true
+            }
+            Self::Status {}
+            | Self::RuleList {}
+            | Self::RuleShow { .. }
+            | Self::FlowList { .. }
+            | Self::Counters {} => false,
+        }
+    }
+
+    /// The word for logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Status {} => "status",
+            Self::Reload { .. } => "reload",
+            Self::RuleList {} => "rule-list",
+            Self::RuleShow { .. } => "rule-show",
+            Self::RuleAdd(_) => "rule-add",
+            Self::RuleDelete { .. } => "rule-delete",
+            Self::FlowList { .. } => "flow-list",
+            Self::FlowDelete { .. } => "flow-delete",
+            Self::Counters {} => "counters",
+        }
+    }
+}
+
+/// What the agent answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplyEnvelope {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The answer.
+    #[serde(flatten)]
+    pub reply: Reply,
+}
+
+/// The answer, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// Done.
+    Ok(Box<Response>),
+    /// Not done; nothing has changed.
+    Error(Failure),
+}
+
+/// Answers, one for each kind of request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To requests that change the policy.
+    Changed(Changed),
+    /// To [`Request::RuleList`].
+    Rules(Rules),
+    /// To [`Request::RuleShow`].
+    Rule(RuleDetail),
+    /// To [`Request::FlowList`].
+    Flows(Flows),
+    /// To [`Request::FlowDelete`].
+    FlowsDeleted(FlowsDeleted),
+    /// To [`Request::Counters`].
+    Counters(Counters),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_format_is_what_the_documentation_says() {
+        let envelope = RequestEnvelope {
+            version: VERSION,
+            request: Request::Status {},
+        };
+        let text = serde_json::to_string(&envelope).expect("it is plain data");
+        assert_eq!(text, r#"{"version":1,"request":{"status":{}}}"#);
+        let reply = ReplyEnvelope {
+            version: VERSION,
+            reply: Reply::Ok(Box::new(Response::FlowsDeleted(FlowsDeleted { flows: 3 }))),
+        };
+        let text = serde_json::to_string(&reply).expect("it is plain data");
+        assert_eq!(text, r#"{"version":1,"ok":{"flows-deleted":{"flows":3}}}"#);
+        assert_eq!(
+            serde_json::from_str::<ReplyEnvelope>(&text).expect("the same"),
+            reply
+        );
+    }
+
+    #[test]
+    fn unknown_wishes_are_refused() {
+        for text in [
+            r#"{"version":1,"request":{"status":{"verbose":true}}}"#,
+            r#"{"version":1,"request":{"reload":{"force":true}}}"#,
+            r#"{"version":1,"request":{"launch":{}}}"#,
+            r#"{"version":1,"request":{"status":{},"reload":{}}}"#,
+            r#"{"version":1,"request":{"status":{}},"urgent":true}"#,
+            r#"{"version":1,"request":{"flow-delete":{}}}"#,
+            r#"{"version":1,"request":{"flow-delete":{"filter":{"adress":"10.0.0.1"}}}}"#,
+        ] {
+            serde_json::from_str::<RequestEnvelope>(text).expect_err(text);
+        }
+    }
+}

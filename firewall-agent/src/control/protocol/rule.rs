@@ -1,0 +1,111 @@
+//! Rules, and changes of them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Finding, Packets};
+use crate::policy::edit::RuleDraft;
+
+/// A rule to be added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRule {
+    /// The rule, key by key as in the policy language.
+    pub rule: RuleDraft,
+    /// The policy file to write it to; that of this host's last layer by default.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// Where in the file.
+    #[serde(default)]
+    pub place: RulePlace,
+    /// Why, for the revision.
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+/// Where in its file a new rule goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum RulePlace {
+    /// Behind the last rule.
+    #[default]
+    End,
+    /// Directly before the rule of this name.
+    Before(String),
+    /// Directly behind the rule of this name.
+    After(String),
+}
+
+/// One rule in force, in a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleSummary {
+    /// Its name.
+    pub name: String,
+    /// `in`, `out` or `forward`.
+    pub direction: String,
+    /// `allow`, `drop` or `reject`.
+    pub action: String,
+    /// Kinds of packet, such as `tcp 443`.
+    pub what: String,
+    /// Source addresses.
+    pub from: String,
+    /// Destination addresses.
+    pub to: String,
+    /// `file:line`.
+    pub origin: String,
+    /// What it has decided.
+    #[serde(flatten)]
+    pub total: Packets,
+}
+
+/// Every rule in force, in the order in which they are tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// The rules.
+    pub rules: Vec<RuleSummary>,
+    /// The verdicts where none matches: incoming, outgoing, forwarded.
+    pub defaults: [String; 3],
+}
+
+/// Everything about one rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleDetail {
+    /// The resolved rules: two where the sentence holds both ways.
+    pub rules: Vec<RuleSummary>,
+    /// As it is written.
+    pub text: String,
+    /// Interfaces it is for, if not for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<Vec<String>>,
+    /// Log events in each second, if it logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_per_second: Option<u16>,
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Why it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a change has done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The revision in force now.
+    pub revision: u64,
+    /// Hash of its policy.
+    pub policy_hash: String,
+    /// Number of the judgement in the kernel.
+    pub generation: u32,
+    /// False where the files were in force already.
+    pub changed: bool,
+    /// What is different, a rule in each line.
+    pub changes: Vec<String>,
+    /// The file that was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// What is suspicious about the policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Finding>,
+}

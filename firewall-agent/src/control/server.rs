@@ -1,0 +1,355 @@
+//! The agent's end of the control socket.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    task::spawn_blocking,
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    AccessRules, Peer, Privilege,
+    framing::{Bounds, Lines, ReadError, write_line},
+    protocol::{Failure, FailureKind, Reply, ReplyEnvelope, Request, RequestEnvelope, Response, VERSION},
+};
+
+/// What a client may take of the agent.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest request in bytes.
+    pub request_bytes: usize,
+    /// Connections of everybody but root.
+    pub clients: usize,
+    /// Connections of one user other than root.
+    pub clients_per_user: usize,
+    /// Connections of root.
+    pub root_clients: usize,
+    /// How long a connection may be silent between requests.
+    pub idle: Duration,
+    /// How long a request may take from its first byte to its last.
+    pub request: Duration,
+    /// How long a client may take to read a reply.
+    pub reply: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes: 256 << 10,
+            clients: 64,
+            clients_per_user: 16,
+            root_clients: 64,
+            idle: Duration::from_mins(2),
+            request: Duration::from_secs(5),
+            reply: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Does what is asked. Called on a thread that may block.
+pub trait Handler: Send + Sync + 'static {
+    /// The peer may do what it asks for: the server has checked.
+    fn handle(&self, peer: &Peer, request: Request) -> Result<Response, Failure>;
+}
+
+/// Why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Another process serves it.
+    #[error("another process serves {}", .path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something that is not a socket is in its place.
+    #[error("{} is not a socket", .path.display())]
+    NotASocket {
+        /// What is in its place.
+        path: PathBuf,
+    },
+    /// A system call failed.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A bound control socket. Dropping it removes the socket's name.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    rules: AccessRules,
+    limits: Limits,
+}
+
+impl Server {
+    /// Makes the socket. A socket that a dead agent left is replaced.
+    pub async fn bind(path: &Path, rules: AccessRules, limits: Limits) -> Result<Self, ServerError> {
+        let error = |action| {
+            move |source| ServerError::Io {
+                action,
+                path: path.to_owned(),
+                source,
+            }
+        };
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(error("make the directory of"))?;
+        }
+        remove_stale(path).await?;
+        let listener = UnixListener::bind(path).map_err(error("bind"))?;
+        // Everybody may connect; who may do what is decided by the peer's groups, of which two count.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(error("open up"))?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            rules,
+            limits,
+        })
+    }
+
+    /// Serves clients for ever.
+    pub async fn serve(self, handler: Arc<dyn Handler>) {
+        let seats = Arc::new(Seats::default());
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let client = Client {
+                        handler: handler.clone(),
+                        seats: seats.clone(),
+                        rules: self.rules,
+                        limits: self.limits,
+                    };
+                    tokio::spawn(client.run(stream));
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: others have to go first.
+                    warn!(%error, "cannot accept a connection on the control socket");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The next agent replaces a left-over socket.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn remove_stale(path: &Path) -> Result<(), ServerError> {
+    let path_of = || path.to_owned();
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(ServerError::Io {
+                action: "look at",
+                path: path_of(),
+                source,
+            });
+        }
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(ServerError::NotASocket { path: path_of() });
+        }
+        Ok(_) => {}
+    }
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(ServerError::InUse { path: path_of() });
+    }
+    fs::remove_file(path).map_err(|source| ServerError::Io {
+        action: "replace",
+        path: path_of(),
+        source,
+    })
+}
+
+/// Who is being served, by user.
+#[derive(Debug, Default)]
+struct Seats {
+    taken: Mutex<HashMap<u32, usize>>,
+}
+
+/// A place among the clients, until it is dropped.
+struct Seat {
+    seats: Arc<Seats>,
+    uid: u32,
+}
+
+impl Seats {
+    fn take(self: &Arc<Self>, uid: u32, limits: &Limits) -> Option<Seat> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = taken.get(&uid).copied().unwrap_or(0);
+        let others: usize = taken
+            .iter()
+            .filter(|(uid, _)| **uid != 0)
+            .map(|(_, count)| count)
+            .sum();
+        let free = match uid {
+            0 => own < limits.root_clients,
+            _ => own < limits.clients_per_user && others < limits.clients,
+        };
+        free.then(|| {
+            taken.insert(uid, own + 1);
+            Seat {
+                seats: self.clone(),
+                uid,
+            }
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.uid) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.uid);
+            }
+        }
+    }
+}
+
+/// One connection.
+struct Client {
+    handler: Arc<dyn Handler>,
+    seats: Arc<Seats>,
+    rules: AccessRules,
+    limits: Limits,
+}
+
+impl Client {
+    async fn run(self, stream: UnixStream) {
+        let Ok(credentials) = stream.peer_cred() else {
+            return;
+        };
+        let rules = self.rules;
+        // The seat is taken before the user database is asked, so that a crowd cannot fill the blocking threads.
+        let seat = self.seats.take(credentials.uid(), &self.limits);
+        let (reader, mut writer) = stream.into_split();
+        let Some(_seat) = seat else {
+            let busy = Failure::new(FailureKind::Busy, "too many clients are connected")
+                .hint("try again in a moment");
+            self.send(&mut writer, Reply::Error(busy)).await;
+            return;
+        };
+        let Ok(peer) = spawn_blocking(move || Peer::identify(credentials, &rules)).await else {
+            return;
+        };
+        if peer.privilege == Privilege::None {
+            info!(
+                uid = peer.actor.uid,
+                user = peer.actor.user,
+                "refused a client of the control socket"
+            );
+            self.send(&mut writer, Reply::Error(denied(&peer))).await;
+            return;
+        }
+        let bounds = Bounds {
+            bytes: self.limits.request_bytes,
+            idle: self.limits.idle,
+            whole: self.limits.request,
+        };
+        let mut lines = Lines::new(reader, bounds);
+        loop {
+            let reply = match lines.next().await {
+                Ok(None) => return,
+                Ok(Some(line)) => self.answer(&peer, &line).await,
+                Err(error) => {
+                    debug!(uid = peer.actor.uid, %error, "a client of the control socket is dropped");
+                    if !matches!(error, ReadError::Io(_)) {
+                        let failure = Failure::new(FailureKind::BadRequest, error.to_string());
+                        self.send(&mut writer, Reply::Error(failure)).await;
+                    }
+                    return;
+                }
+            };
+            if !self.send(&mut writer, reply).await {
+                return;
+            }
+        }
+    }
+
+    async fn answer(&self, peer: &Peer, line: &[u8]) -> Reply {
+        let request = match parse(line) {
+            Ok(request) => request,
+            Err(failure) => return Reply::Error(failure),
+        };
+        if request.is_write() && peer.privilege < Privilege::Write {
+            return Reply::Error(denied(peer));
+        }
+        let (handler, peer) = (self.handler.clone(), peer.clone());
+        match spawn_blocking(move || handler.handle(&peer, request)).await {
+            Ok(Ok(response)) => Reply::Ok(Box::new(response)),
+            Ok(Err(failure)) => Reply::Error(failure),
+            Err(panic) => {
+                warn!(%panic, "a request on the control socket has failed inside the agent");
+                Reply::Error(Failure::new(FailureKind::Failed, "the agent failed; see its log"))
+            }
+        }
+    }
+
+    /// False where the client does not take it.
+    async fn send(&self, writer: &mut OwnedWriteHalf, reply: Reply) -> bool {
+        let envelope = ReplyEnvelope {
+            version: VERSION,
+            reply,
+        };
+        let Ok(line) = serde_json::to_vec(&envelope) else {
+            return false;
+        };
+        write_line(writer, line, self.limits.reply).await.is_ok()
+    }
+}
+
+fn denied(peer: &Peer) -> Failure {
+    let who = match &peer.actor.user {
+        Some(user) => format!("user {user}"),
+        None => format!("user number {}", peer.actor.uid),
+    };
+    let (message, hint) = match peer.privilege {
+        Privilege::None => (
+            format!("{who} may not use the agent"),
+            "run it as root, or join the group that `control.readers` or `control.operators` in the settings names",
+        ),
+        Privilege::Read | Privilege::Write => (
+            format!("{who} may look, but not change anything"),
+            "run it as root, or join the group that `control.operators` in the settings names",
+        ),
+    };
+    Failure::new(FailureKind::Denied, message).hint(hint)
+}
+
+/// The version is looked at first, so that a newer client hears that and not a complaint about a field.
+fn parse(line: &[u8]) -> Result<Request, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u64,
+    }
+    let bad =
+        |error: serde_json::Error| Failure::new(FailureKind::BadRequest, format!("not a request: {error}"));
+    let Versioned { version } = serde_json::from_slice(line).map_err(bad)?;
+    if version != u64::from(VERSION) {
+        let message = format!("the agent speaks version {VERSION} of the protocol, not {version}");
+        return Err(
+            Failure::new(FailureKind::Version, message).hint("use the fwctl that came with the agent")
+        );
+    }
+    let envelope: RequestEnvelope = serde_json::from_slice(line).map_err(bad)?;
+    Ok(envelope.request)
+}

@@ -1,0 +1,160 @@
+//! The agent: what is in force, and who may change it when.
+//!
+//! Locks are taken in the order editor, kernel, and the snapshots last. A change holds the editor for as long as it
+//! takes, the kernel only while it loads and switches, so that readers never wait for a policy to be checked.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use super::{in_force::InForce, kernel::Kernel, prepare};
+use crate::{
+    control::protocol::{Failure, LastReload},
+    diagnostic::SourceSet,
+    policy::read_sources,
+    settings::Settings,
+    state::{Actor, Cause, CounterNumbers, Revisions, StateDirectory},
+};
+
+/// What a change needs: the revisions and the counter numbers. Whoever holds it is the only one to change anything.
+pub(super) struct Editor {
+    pub(super) revisions: Revisions,
+    pub(super) counters: CounterNumbers,
+    /// Keeps other agents out of the directory.
+    pub(super) _directory: StateDirectory,
+}
+
+/// How the agent is doing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Health {
+    /// The last attempt to put a policy in force.
+    pub(crate) last_reload: Option<LastReload>,
+    /// Attempts that ended well since the start.
+    pub(crate) reloads_succeeded: u64,
+    /// Attempts that failed since the start.
+    pub(crate) reloads_failed: u64,
+    /// Whether the policy files differ from what is in force.
+    pub(crate) pending: bool,
+    /// What went wrong at the start, and what was mended.
+    pub(crate) notes: Vec<String>,
+    /// Log events that the agent has read.
+    pub(crate) events: u64,
+}
+
+/// The agent.
+pub struct Agent {
+    pub(super) settings: Settings,
+    pub(super) started: Timestamp,
+    pub(super) editor: Mutex<Editor>,
+    kernel: Mutex<Kernel>,
+    in_force: RwLock<Arc<InForce>>,
+    health: RwLock<Health>,
+}
+
+impl Agent {
+    pub(super) fn new(
+        settings: Settings,
+        editor: Editor,
+        kernel: Kernel,
+        in_force: InForce,
+        health: Health,
+    ) -> Self {
+        Self {
+            settings,
+            started: Timestamp::now(),
+            editor: Mutex::new(editor),
+            kernel: Mutex::new(kernel),
+            in_force: RwLock::new(Arc::new(in_force)),
+            health: RwLock::new(health),
+        }
+    }
+
+    /// The policy in force.
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        self.in_force
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_in_force(&self, in_force: InForce) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+    }
+
+    /// How the agent is doing.
+    pub(crate) fn health(&self) -> Health {
+        self.health.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn with_health(&self, change: impl FnOnce(&mut Health)) {
+        change(&mut self.health.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The kernel side. A thread that panicked while it held it has left it usable: every change is one call.
+    pub(super) fn kernel(&self) -> MutexGuard<'_, Kernel> {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_editor(&self) -> MutexGuard<'_, Editor> {
+        self.editor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the kernel side answers; blocks for as long as it does not.
+    pub(crate) fn probe(&self) -> bool {
+        self.kernel().dataplane.cell().is_ok()
+    }
+
+    /// The policy files as they are on disk.
+    pub(super) fn sources_on_disk(&self) -> SourceSet {
+        read_sources(&self.settings.policy)
+    }
+
+    /// Looks whether the policy files differ from what is in force; not while somebody changes them both.
+    pub(crate) fn look_for_pending(&self) {
+        let Ok(_quiet) = self.editor.try_lock() else {
+            return;
+        };
+        let files = prepare::files(&self.sources_on_disk());
+        let pending = !self.in_force().has_files(&files);
+        if pending != self.health().pending {
+            tracing::info!(pending, "policy files compared with what is in force");
+        }
+        self.with_health(|health| health.pending = pending);
+    }
+
+    /// Remembers how an attempt to put a policy in force has ended, and logs it.
+    pub(super) fn record(&self, by: &Actor, cause: Cause, failure: Option<&Failure>) {
+        match failure {
+            None => tracing::info!(
+                uid = by.uid,
+                user = by.user,
+                cause = cause.name(),
+                "a policy was put in force"
+            ),
+            Some(failure) => tracing::error!(
+                uid = by.uid,
+                user = by.user,
+                cause = cause.name(),
+                kind = ?failure.kind,
+                "what was in force stays in force: {}",
+                failure.message
+            ),
+        }
+        self.with_health(|health| health.record(by, cause, failure));
+    }
+}
+
+impl Health {
+    pub(super) fn record(&mut self, by: &Actor, cause: Cause, failure: Option<&Failure>) {
+        match failure {
+            None => self.reloads_succeeded += 1,
+            Some(_) => self.reloads_failed += 1,
+        }
+        self.last_reload = Some(LastReload {
+            at: Timestamp::now(),
+            by: by.clone(),
+            cause,
+            failure: failure.cloned(),
+        });
+    }
+}

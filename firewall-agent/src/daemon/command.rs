@@ -1,0 +1,167 @@
+//! The command line of `firewall-agent`.
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use super::{RunError, chain, run};
+use crate::{
+    control::{AccessError, AccessRules},
+    dataplane::{Dataplane, DataplaneError, KernelDataplane, KernelSettings, Unloaded},
+    settings::{self, DEFAULT_PATH, Settings, SettingsError},
+    state::{StateDirectory, StateError},
+};
+
+/// What the log level is taken from; the syntax is that of `tracing_subscriber`'s filters, such as `info` or
+/// `warn,firewall_agent::packet=info`.
+const LOG_VARIABLE: &str = "FIREWALL_AGENT_LOG";
+
+/// Set by systemd where standard error goes to the journal, which knows time and level by itself.
+const JOURNAL_VARIABLE: &str = "JOURNAL_STREAM";
+
+const EXIT_CODES: &str = "\
+Stopping the agent, by any signal, leaves in force what is in force; `firewall-agent unload` takes it out.
+
+Exit codes: 0 done, 1 it could not be done, 2 the command line or the settings are wrong";
+
+/// Enforces the host's firewall policy.
+#[derive(Debug, Parser)]
+#[command(name = "firewall-agent", version, after_help = EXIT_CODES)]
+struct Arguments {
+    /// The settings.
+    #[arg(long, global = true, default_value = DEFAULT_PATH, value_name = "PATH")]
+    settings: PathBuf,
+    /// How the log is written to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object to a line.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Command {
+    /// Runs the agent until a signal ends it (the default).
+    Run,
+    /// Takes everything out of the kernel: the host is not filtered any more. No agent may be running.
+    Unload,
+    /// Says whether the settings are right, and changes nothing.
+    CheckSettings,
+}
+
+/// Why the program ends badly.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("{source}; stop it first: systemctl stop firewall-agent")]
+    Running { source: StateError },
+    #[error("cannot take everything out of the kernel: {}", chain(.0))]
+    Unload(#[from] DataplaneError),
+    #[error("cannot start: {0}")]
+    Runtime(#[from] io::Error),
+}
+
+/// Runs `firewall-agent`.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // With its output closed there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    start_log(arguments.log_format);
+    match execute(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("firewall-agent: {error}");
+            match error {
+                CommandError::Settings(_) | CommandError::Access(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn execute(arguments: &Arguments) -> Result<(), CommandError> {
+    let settings = settings::load(&arguments.settings)?;
+    match arguments.command.unwrap_or(Command::Run) {
+        Command::Run => serve(settings),
+        Command::Unload => unload(&settings),
+        Command::CheckSettings => check_settings(&settings, &arguments.settings),
+    }
+}
+
+fn serve(settings: Settings) -> Result<(), CommandError> {
+    let dataplane = Box::new(KernelDataplane::new(KernelSettings::from(&settings)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(run(settings, dataplane))?)
+}
+
+fn unload(settings: &Settings) -> Result<(), CommandError> {
+    // Held, so that no agent starts meanwhile. A directory that cannot be used must not keep anybody from unloading.
+    let _held = match StateDirectory::open(&settings.state_dir) {
+        Err(source @ StateError::InUse { .. }) => return Err(CommandError::Running { source }),
+        other => other.ok(),
+    };
+    let unloaded = KernelDataplane::new(KernelSettings::from(settings)).unload()?;
+    println!("{}", describe(&unloaded));
+    Ok(())
+}
+
+fn describe(unloaded: &Unloaded) -> String {
+    if *unloaded == Unloaded::default() {
+        return "nothing was loaded".to_owned();
+    }
+    let mut lines = vec![format!(
+        "unloaded: {} interfaces are not filtered any more ({}), {} pins removed",
+        unloaded.interfaces.len(),
+        unloaded.interfaces.join(", "),
+        unloaded.pins
+    )];
+    lines.extend(unloaded.restored.iter().map(|line| format!("restored: {line}")));
+    lines.join("\n")
+}
+
+fn check_settings(settings: &Settings, path: &Path) -> Result<(), CommandError> {
+    AccessRules::new(&settings.control)?;
+    println!("{}: ok", path.display());
+    Ok(())
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .with_env_var(LOG_VARIABLE)
+        .from_env_lossy();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text if std::env::var_os(JOURNAL_VARIABLE).is_some() => {
+            log.with_ansi(false).without_time().init();
+        }
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+    }
+}

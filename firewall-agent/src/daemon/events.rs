@@ -1,0 +1,129 @@
+//! Log events: packets that a rule or a drop reason wanted logged.
+
+use std::{fmt, net::IpAddr};
+
+use firewall_common::{
+    counters::Hook,
+    event::Event,
+    reason::Reason,
+    verdict::{NO_RULE, Verdict},
+    wire::protocol,
+};
+
+use nix::net::if_::if_indextoname;
+
+use super::{agent::Agent, describe};
+
+impl Agent {
+    /// Writes events to the log. How many there can be is limited in the kernel, by rule and by reason.
+    pub(crate) fn log_events(&self, events: &[Event]) {
+        let in_force = self.in_force();
+        self.with_health(|health| health.events += events.len() as u64);
+        for event in events {
+            let rule = (event.rule != NO_RULE).then(|| {
+                in_force
+                    .counter_name(event.rule)
+                    .map_or_else(|| format!("#{}", event.rule), |name| name.to_string())
+            });
+            tracing::info!(
+                target: "firewall_agent::packet",
+                verdict = verdict(event.verdict),
+                rule,
+                reason = Reason::from_number(event.reason).map_or("unknown", Reason::name),
+                hook = if event.hook == Hook::Ingress as u8 { "ingress" } else { "egress" },
+                interface = interface_name(event.interface),
+                length = event.length,
+                "{}",
+                Packet(event)
+            );
+        }
+    }
+}
+
+/// The interface's name, or its index where it is gone.
+fn interface_name(index: u32) -> String {
+    let name = if_indextoname(index)
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    name.unwrap_or_else(|| format!("#{index}"))
+}
+
+const fn verdict(number: u8) -> &'static str {
+    match number {
+        number if number == Verdict::Pass as u8 => "pass",
+        number if number == Verdict::Drop as u8 => "drop",
+        number if number == Verdict::Reject as u8 => "reject",
+        _ => "unknown",
+    }
+}
+
+/// An event in a line: `tcp 192.0.2.1:4711 -> 198.51.100.7:22`.
+struct Packet<'a>(&'a Event);
+
+impl fmt::Display for Packet<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let event = self.0;
+        let (Some(source), Some(destination)) = (
+            address(event.family, event.source),
+            address(event.family, event.destination),
+        ) else {
+            return write!(formatter, "EtherType {:#06x}", event.ether_type);
+        };
+        let name = describe::protocol_name(event.protocol);
+        match event.protocol {
+            protocol::ICMP | protocol::ICMPV6 => {
+                let (kind, code) = (event.destination_port >> 8, event.destination_port & 0xff);
+                write!(formatter, "{name} {kind}/{code} {source} -> {destination}")
+            }
+            protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDP_LITE => write!(
+                formatter,
+                "{name} {} -> {}",
+                std::net::SocketAddr::new(source, event.source_port),
+                std::net::SocketAddr::new(destination, event.destination_port)
+            ),
+            _ => write!(formatter, "protocol {name} {source} -> {destination}"),
+        }
+    }
+}
+
+fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
+    match family {
+        4 => {
+            let [a, b, c, d, ..] = bytes;
+            Some(IpAddr::from([a, b, c, d]))
+        }
+        6 => Some(IpAddr::from(bytes)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    #[test]
+    fn packets_read_like_addresses_on_the_wire() {
+        let mut event = Event {
+            source: [192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            destination: [198, 51, 100, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            source_port: 4711,
+            destination_port: 22,
+            protocol: 6,
+            family: 4,
+            ..Event::zeroed()
+        };
+        assert_eq!(
+            Packet(&event).to_string(),
+            "tcp 192.0.2.1:4711 -> 198.51.100.7:22"
+        );
+        (event.protocol, event.destination_port) = (1, 0x0800);
+        assert_eq!(Packet(&event).to_string(), "icmp 8/0 192.0.2.1 -> 198.51.100.7");
+        event.family = 6;
+        event.protocol = 112;
+        assert!(Packet(&event).to_string().starts_with("protocol 112 c000:201::"));
+        (event.family, event.ether_type) = (0, 0x8863);
+        assert_eq!(Packet(&event).to_string(), "EtherType 0x8863");
+    }
+}

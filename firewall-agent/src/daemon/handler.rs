@@ -1,0 +1,45 @@
+//! Requests on the control socket, each to the method that does it.
+
+use super::agent::Agent;
+use crate::{
+    control::{
+        Handler, Peer,
+        protocol::{Failure, Request, Response},
+    },
+    state::Cause,
+};
+
+impl Handler for Agent {
+    fn handle(&self, peer: &Peer, request: Request) -> Result<Response, Failure> {
+        let (name, is_write) = (request.name(), request.is_write());
+        let outcome = self.answer(peer, request);
+        if let (Err(failure), true) = (&outcome, is_write) {
+            tracing::warn!(
+                uid = peer.actor.uid,
+                user = peer.actor.user,
+                request = name,
+                kind = ?failure.kind,
+                "refused: {}",
+                failure.message
+            );
+        }
+        outcome
+    }
+}
+
+impl Agent {
+    fn answer(&self, peer: &Peer, request: Request) -> Result<Response, Failure> {
+        let by = &peer.actor;
+        Ok(match request {
+            Request::Status {} => Response::Status(Box::new(self.status()?)),
+            Request::Reload { why } => Response::Changed(self.reload(by, Cause::Reload, why)?),
+            Request::RuleList {} => Response::Rules(self.rules()?),
+            Request::RuleShow { name } => Response::Rule(self.rule(&name)?),
+            Request::RuleAdd(rule) => Response::Changed(self.add_rule(by, &rule)?),
+            Request::RuleDelete { name, why } => Response::Changed(self.delete_rule(by, &name, why)?),
+            Request::FlowList { filter, limit } => Response::Flows(self.flows(&filter, limit)?),
+            Request::FlowDelete { filter } => Response::FlowsDeleted(self.delete_flows(by, &filter)?),
+            Request::Counters {} => Response::Counters(self.counters()?),
+        })
+    }
+}

@@ -1,0 +1,390 @@
+//! The kernel side in the agent's hands: the dataplane, and what it enforces.
+
+use std::sync::Arc;
+
+use firewall_common::cell::{Cell, reached};
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use super::{chain::chain, prepare::Prepared, takeover};
+use crate::{
+    compile::{BindError, BoundImage, CompiledImage},
+    control::protocol::InterfaceFailure,
+    dataplane::{
+        Adoption, AttachMode, Dataplane, DataplaneError, Link, Reconciled, SlotImage, Wanted, reconcile,
+    },
+    policy::model::{Action, Direction, ValidPolicy},
+    settings::AttachChoice,
+    state::Numbering,
+};
+
+/// Why a policy could not be put in force.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EnforceError {
+    /// The kernel refused.
+    #[error("{}", chain(.0))]
+    Dataplane(#[from] DataplaneError),
+    /// The image does not fit the machine.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// An interface pattern is none.
+    #[error("interface pattern: {0}")]
+    Glob(#[from] globset::Error),
+    /// What has arrived in the kernel is not what was loaded.
+    #[error("the kernel holds another policy in slot {slot} than was loaded into it")]
+    ReadBack {
+        /// Which slot.
+        slot: u8,
+    },
+    /// A change waits for its confirmation.
+    #[error("a change waits for its confirmation")]
+    ConfirmPending,
+    /// Interfaces that cannot be filtered as the policy says.
+    #[error("{}", .0.iter().map(|one| format!("{}: {}", one.name, one.error)).collect::<Vec<_>>().join("; "))]
+    Interfaces(Vec<InterfaceFailure>),
+}
+
+/// How strict a change is about interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// An operator waits for the answer: an interface that cannot be filtered as the policy says stops the change,
+    /// unless it could not be filtered before either.
+    Strict,
+    /// At a start: filter what can be filtered, and report the rest.
+    Lenient,
+}
+
+/// What the kernel enforces, as far as it takes to attach further interfaces to it.
+#[derive(Debug, Clone)]
+struct Enforced {
+    policy: Arc<ValidPolicy>,
+    numbers: Vec<u16>,
+    bound: BoundImage,
+    slot: u8,
+    globs: GlobSet,
+}
+
+/// A switch that can still be taken back.
+#[derive(Debug)]
+pub(super) struct Switched {
+    /// Number of the judgement.
+    pub(super) epoch: u32,
+    /// What was attached on the way.
+    pub(super) attached: Vec<String>,
+    previous_cell: Cell,
+    previous: Option<Enforced>,
+}
+
+/// The dataplane, and what it enforces.
+pub(super) struct Kernel {
+    pub(super) dataplane: Box<dyn Dataplane>,
+    attach: Vec<AttachChoice>,
+    enforced: Option<Enforced>,
+    pub(super) failures: Vec<InterfaceFailure>,
+}
+
+impl Kernel {
+    pub(super) fn new(dataplane: Box<dyn Dataplane>, attach: Vec<AttachChoice>) -> Self {
+        Self {
+            dataplane,
+            attach,
+            enforced: None,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Takes over what an earlier agent has loaded, if it is this very policy. Returns the number of its judgement.
+    pub(super) fn adopt(
+        &mut self,
+        adoption: &Adoption,
+        prepared: &Prepared,
+        numbering: &Numbering,
+    ) -> Result<Option<u32>, EnforceError> {
+        let cell = self.dataplane.cell()?;
+        if !numbering.to_reset.is_empty() || cell.deadline_ticks.is_some() {
+            return Ok(None);
+        }
+        let attached = self.dataplane.interfaces();
+        let interfaces = attached.iter().map(|one| (one.slot, &*one.name));
+        let bound = bind(&prepared.image, &prepared.policy, numbering, interfaces)?;
+        let same = adoption.slots.iter().find(|slot| {
+            slot.intact && slot.status.slot == cell.slot && slot.status.digest == bound.digest()
+        });
+        let Some(slot) = same else { return Ok(None) };
+        self.enforced = Some(Enforced::new(prepared, numbering, bound, cell.slot)?);
+        Ok(Some(slot.status.epoch))
+    }
+
+    /// Loads a policy, attaches the interfaces that it newly names, and switches. After an error the kernel enforces
+    /// what it did before.
+    pub(super) fn enforce(
+        &mut self,
+        prepared: &Prepared,
+        numbering: &Numbering,
+        strictness: Strictness,
+    ) -> Result<Switched, EnforceError> {
+        let previous_cell = self.dataplane.cell()?;
+        self.refuse_pending(previous_cell)?;
+        let (mut next, epoch) = self.load(prepared, numbering)?;
+        let cell = Cell {
+            slot: next.slot,
+            fallback: next.slot,
+            mode: previous_cell.mode,
+            deadline_ticks: None,
+        };
+        // With nothing attached the switch concerns no packet, and an interface must not be attached to no policy.
+        let first = self.dataplane.interfaces().is_empty();
+        if first {
+            self.dataplane.switch(cell)?;
+        }
+        let changes = self.attach_to(&mut next)?;
+        let attached: Vec<String> = changes.attached.iter().map(|one| one.name.clone()).collect();
+        let new_failures = self.new_failures(&changes);
+        let outcome = if strictness == Strictness::Strict && !new_failures.is_empty() {
+            Err(EnforceError::Interfaces(new_failures))
+        } else if first {
+            Ok(())
+        } else {
+            self.dataplane.switch(cell).map_err(EnforceError::from)
+        };
+        let switched = Switched {
+            epoch,
+            attached,
+            previous_cell,
+            previous: self.enforced.replace(next),
+        };
+        if let Err(error) = outcome {
+            self.take_back(switched)?;
+            return Err(error);
+        }
+        self.failures = failures(&changes);
+        Ok(switched)
+    }
+
+    /// Enforces again what was enforced before.
+    pub(super) fn take_back(&mut self, switched: Switched) -> Result<(), EnforceError> {
+        self.enforced = switched.previous;
+        if self.enforced.is_some() {
+            self.dataplane.switch(switched.previous_cell)?;
+        }
+        for interface in &switched.attached {
+            self.dataplane.detach(interface)?;
+        }
+        Ok(())
+    }
+
+    /// Detaches the interfaces that the policy in force does not name any more. To be called once a change is final.
+    pub(super) fn detach_unwanted(&mut self) -> Result<Vec<String>, EnforceError> {
+        let Some(enforced) = &self.enforced else {
+            return Ok(Vec::new());
+        };
+        let attached = self.dataplane.interfaces();
+        let unwanted = attached
+            .into_iter()
+            .filter(|one| !enforced.globs.is_match(&one.name));
+        let names: Vec<String> = unwanted.map(|one| one.name).collect();
+        for name in &names {
+            self.dataplane.detach(name)?;
+        }
+        Ok(names)
+    }
+
+    /// Attaches wanted interfaces that have appeared, and forgets those that are gone.
+    pub(super) fn follow_network(&mut self) -> Result<Reconciled, EnforceError> {
+        self.dataplane.sync_local_addresses()?;
+        let Some(mut enforced) = self.enforced.take() else {
+            return Ok(Reconciled::default());
+        };
+        let changes = self.attach_to(&mut enforced);
+        self.enforced = Some(enforced);
+        let changes = changes?;
+        self.failures = failures(&changes);
+        Ok(changes)
+    }
+
+    /// A switch would forget the fallback that the operator counts on.
+    fn refuse_pending(&self, cell: Cell) -> Result<(), EnforceError> {
+        let Some(deadline) = cell.deadline_ticks else {
+            return Ok(());
+        };
+        if reached(self.dataplane.clock()?.now_ticks, deadline) {
+            return Ok(());
+        }
+        Err(EnforceError::ConfirmPending)
+    }
+
+    fn load(&mut self, prepared: &Prepared, numbering: &Numbering) -> Result<(Enforced, u32), EnforceError> {
+        let globs = glob_set(&prepared.policy.settings.interfaces)?;
+        let mut interfaces: Vec<(u8, String)> = self
+            .dataplane
+            .interfaces()
+            .into_iter()
+            .map(|one| (one.slot, one.name))
+            .collect();
+        for link in self.dataplane.links()? {
+            if link.loopback
+                || !globs.is_match(&link.name)
+                || interfaces.iter().any(|(_, name)| *name == link.name)
+            {
+                continue;
+            }
+            // Where there is no place for it, attaching says so.
+            if let Ok(slot) = self.dataplane.reserve_interface(&link) {
+                interfaces.push((slot, link.name));
+            }
+        }
+        let named = interfaces.iter().map(|(slot, name)| (*slot, &**name));
+        let bound = bind(&prepared.image, &prepared.policy, numbering, named)?;
+        for &number in &numbering.to_reset {
+            self.dataplane.clear_rule_counter(number)?;
+        }
+        let image = SlotImage {
+            blocks: bound.blocks(),
+            timers: *prepared.image.timers(),
+        };
+        let loaded = self.dataplane.load_generation(&image, &[])?;
+        if loaded.digest != bound.digest() {
+            return Err(EnforceError::ReadBack { slot: loaded.slot });
+        }
+        Ok((
+            Enforced::new(prepared, numbering, bound, loaded.slot)?,
+            loaded.epoch,
+        ))
+    }
+
+    fn attach_to(&mut self, enforced: &mut Enforced) -> Result<Reconciled, EnforceError> {
+        let mut attachment = Attachment {
+            enforced,
+            choices: &self.attach,
+        };
+        Ok(reconcile(&mut *self.dataplane, &mut attachment)?)
+    }
+
+    /// Failures that are not there already.
+    fn new_failures(&self, changes: &Reconciled) -> Vec<InterfaceFailure> {
+        let is_known = |name: &str| self.failures.iter().any(|before| before.name == name);
+        let now = failures(changes).into_iter();
+        now.filter(|failure| !is_known(&failure.name)).collect()
+    }
+}
+
+impl Enforced {
+    fn new(
+        prepared: &Prepared,
+        numbering: &Numbering,
+        bound: BoundImage,
+        slot: u8,
+    ) -> Result<Self, EnforceError> {
+        Ok(Self {
+            globs: glob_set(&prepared.policy.settings.interfaces)?,
+            policy: Arc::new(prepared.policy.clone()),
+            numbers: numbering.numbers.clone(),
+            bound,
+            slot,
+        })
+    }
+}
+
+/// What [`reconcile`] has to know.
+struct Attachment<'a> {
+    enforced: &'a mut Enforced,
+    choices: &'a [AttachChoice],
+}
+
+impl Wanted for Attachment<'_> {
+    fn mode(&self, name: &str) -> Option<AttachMode> {
+        self.enforced
+            .globs
+            .is_match(name)
+            .then(|| AttachChoice::mode_of(self.choices, name))
+    }
+
+    fn needs_vlan_tags(&self) -> bool {
+        let policy = &self.enforced.policy;
+        let rejects =
+            |direction: Direction, action: Action| direction != Direction::Out && action == Action::Reject;
+        let defaults = &policy.settings.defaults;
+        rejects(Direction::In, defaults.input)
+            || rejects(Direction::Forward, defaults.forward)
+            || policy
+                .rules
+                .iter()
+                .any(|rule| rule.matches.vlans.is_some() || rejects(rule.direction, rule.action))
+    }
+
+    fn prepare(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+        link: &Link,
+        slot: u8,
+    ) -> Result<(), DataplaneError> {
+        let enforced = &mut *self.enforced;
+        // The dataplane gives out the slots of the image only.
+        let patch = enforced
+            .bound
+            .interface_patch(slot, Some(&link.name))
+            .unwrap_or_default();
+        if !patch.is_empty() {
+            enforced.bound.apply(&patch);
+            dataplane.patch_image(enforced.slot, &patch)?;
+        }
+        self.take_over(dataplane, link)
+    }
+
+    fn attached(&mut self, dataplane: &mut dyn Dataplane, link: &Link) -> Result<(), DataplaneError> {
+        self.take_over(dataplane, link)
+    }
+}
+
+impl Attachment<'_> {
+    /// Enters the open connections of an interface: before it is attached, so that none is cut, and again afterwards,
+    /// for those that were opened meanwhile.
+    fn take_over(&self, dataplane: &mut dyn Dataplane, link: &Link) -> Result<(), DataplaneError> {
+        let (policy, numbers) = (&self.enforced.policy, &self.enforced.numbers);
+        let takeover = dataplane.take_over(self.enforced.slot, Some(&[link.index]), &mut |socket| {
+            takeover::judge(policy, numbers, socket)
+        })?;
+        tracing::info!(
+            interface = link.name,
+            seen = takeover.seen,
+            entered = takeover.entered,
+            known = takeover.known,
+            denied = takeover.denied,
+            refused = takeover.refused,
+            "took over the open connections"
+        );
+        Ok(())
+    }
+}
+
+fn failures(changes: &Reconciled) -> Vec<InterfaceFailure> {
+    let failed = changes.failed.iter();
+    failed
+        .map(|failure| InterfaceFailure {
+            name: failure.interface.clone(),
+            error: chain(&failure.error),
+        })
+        .collect()
+}
+
+fn bind<'a>(
+    image: &CompiledImage,
+    policy: &ValidPolicy,
+    numbering: &Numbering,
+    interfaces: impl IntoIterator<Item = (u8, &'a str)>,
+) -> Result<BoundImage, BindError> {
+    let numbers: std::collections::HashMap<&str, u16> = policy
+        .rules
+        .iter()
+        .map(|rule| &*rule.name)
+        .zip(numbering.numbers.iter().copied())
+        .collect();
+    image.bind(&|name| numbers[name], interfaces)
+}
+
+fn glob_set(patterns: &[String]) -> Result<GlobSet, globset::Error> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(Glob::new(pattern)?);
+    }
+    set.build()
+}

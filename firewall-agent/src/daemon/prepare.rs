@@ -1,0 +1,175 @@
+//! From policy files to something that can be loaded; nothing is changed on the way.
+
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::{
+    compile::{CompileError, CompiledImage, compile},
+    control::protocol::{Failure, FailureKind, Finding},
+    diagnostic::{SourceFile, SourceSet},
+    policy::{Date, Options, Scope, Target, check, model::ValidPolicy},
+    settings::{InterfaceGlob, Settings},
+    state::PolicyFile,
+};
+
+/// A policy that is checked and compiled, and not loaded yet.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) policy: ValidPolicy,
+    pub(super) image: CompiledImage,
+    pub(super) files: Vec<PolicyFile>,
+    pub(super) warnings: Vec<Finding>,
+}
+
+/// Why a policy cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrepareError {
+    /// It has errors.
+    #[error("the policy has {errors} error(s); the first: {first}")]
+    Rejected {
+        errors: usize,
+        first: String,
+        findings: Vec<Finding>,
+    },
+    /// It does not fit.
+    #[error("the policy cannot be compiled: {0}")]
+    Compile(#[from] CompileError),
+}
+
+impl PrepareError {
+    /// For the operator.
+    pub(super) fn failure(self) -> Failure {
+        let message = self.to_string();
+        let mut failure = Failure::new(FailureKind::Policy, message)
+            .hint("mend the files; `fwctl check` shows everything that is wrong with them");
+        if let Self::Rejected { findings, .. } = self {
+            failure.findings = findings;
+        }
+        failure
+    }
+}
+
+/// Checks and compiles.
+pub(super) fn prepare(sources: SourceSet, settings: &Settings) -> Result<Prepared, PrepareError> {
+    let options = Options {
+        scope: Scope::One(target(settings)),
+        failsafe: Some(settings.failsafe.resolve()),
+        today: Some(today()),
+    };
+    let checked = check(sources, &options);
+    let findings: Vec<Finding> = checked
+        .diagnostics
+        .iter()
+        .map(|diagnostic| Finding::of(diagnostic, &checked.sources))
+        .collect();
+    let Some(policy) = checked.policies.into_iter().next() else {
+        return Err(rejected(findings));
+    };
+    let image = compile(&policy)?;
+    Ok(Prepared {
+        policy,
+        image,
+        files: files(&checked.sources),
+        warnings: findings,
+    })
+}
+
+/// Nothing but the failsafe, on the interfaces that the settings name for this.
+pub(super) fn prepare_failsafe(settings: &Settings) -> Result<Prepared, PrepareError> {
+    use crate::policy::model::{Action, Defaults, Forwarded, PolicySettings, Timers};
+
+    let interfaces = settings.failsafe.interfaces.iter().map(InterfaceGlob::pattern);
+    let policy = ValidPolicy {
+        role: settings.role.as_deref().unwrap_or_default().into(),
+        host: settings.host.as_deref().map(Arc::from),
+        settings: PolicySettings {
+            defaults: Defaults {
+                input: Action::Drop,
+                output: Action::Drop,
+                forward: Action::Drop,
+            },
+            timers: Timers::default(),
+            interfaces: interfaces.map(str::to_owned).collect(),
+            forwarded: Forwarded::default(),
+            tcp_midflow_pickup: false,
+            keep_live_flows: false,
+            allow_icmp_redirects: false,
+            allow_source_routing: false,
+            allowed_ether_types: Vec::new(),
+        },
+        failsafe: settings.failsafe.resolve(),
+        rules: Vec::new(),
+    };
+    let image = compile(&policy)?;
+    Ok(Prepared {
+        policy,
+        image,
+        files: Vec::new(),
+        warnings: Vec::new(),
+    })
+}
+
+/// The texts of a stored revision, under the names that they were read by.
+pub(super) fn sources_of(files: &[PolicyFile]) -> SourceSet {
+    files
+        .iter()
+        .map(|file| SourceFile::new(file.path.to_string_lossy(), file.text.clone()))
+        .collect()
+}
+
+/// The texts of sources that could all be read.
+pub(super) fn files(sources: &SourceSet) -> Vec<PolicyFile> {
+    sources
+        .iter()
+        .map(|(_, source)| PolicyFile {
+            path: PathBuf::from(&**source.name()),
+            text: source.text().into(),
+        })
+        .collect()
+}
+
+fn rejected(findings: Vec<Finding>) -> PrepareError {
+    let errors = findings.iter().filter(|finding| finding.is_error());
+    let first = errors.clone().next().map_or_else(
+        || "there is nothing for this host or role".to_owned(),
+        |finding| {
+            format!(
+                "{}:{}: {} {}",
+                finding.file, finding.line, finding.code, finding.message
+            )
+        },
+    );
+    PrepareError::Rejected {
+        errors: errors.count(),
+        first,
+        findings,
+    }
+}
+
+/// For whom the policy is resolved.
+pub(crate) fn target(settings: &Settings) -> Target {
+    Target {
+        role: settings.role.as_deref().map(Arc::from),
+        host: settings.host.as_deref().map(Arc::from).or_else(machine_name),
+    }
+}
+
+/// The machine's name up to its first dot.
+fn machine_name() -> Option<Arc<str>> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim().split('.').next()?;
+    (!name.is_empty()).then(|| name.into())
+}
+
+/// The day in UTC.
+pub(crate) fn today() -> Date {
+    let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let day = now.to_zoned(TimeZone::UTC).date();
+    // Four-digit years and one-based months and days of a calendar are never negative.
+    Date {
+        year: day.year().unsigned_abs(),
+        month: day.month().unsigned_abs(),
+        day: day.day().unsigned_abs(),
+    }
+}

@@ -1,0 +1,206 @@
+//! The daemon's tasks, from the start to a signal that ends it.
+
+use std::{sync::Arc, time::Duration};
+
+use nix::unistd::Uid;
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::{JoinSet, spawn_blocking},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{Agent, StartError};
+use crate::{
+    control::{AccessError, AccessRules, Limits, Server, ServerError},
+    dataplane::{Dataplane, EventStream, NetworkChanges},
+    settings::Settings,
+    state::{Actor, Cause},
+    telemetry::{MetricsError, MetricsServer},
+};
+
+/// How often the policy files are compared with what is in force.
+const PENDING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the network is looked at even where nobody tells of a change.
+const NETWORK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Events that are read at once.
+const EVENT_BATCH: usize = 256;
+
+/// Why the daemon ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Nothing could be put in force.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The groups of the control socket.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ServerError),
+    /// The monitoring endpoint.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The kernel refused.
+    #[error("{}", super::chain(.0))]
+    Dataplane(#[from] crate::dataplane::DataplaneError),
+    /// The runtime.
+    #[error("cannot {action}: {source}")]
+    Runtime {
+        /// What was being done.
+        action: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Runs until a signal ends it; what is in force stays in force.
+pub async fn run(settings: Settings, dataplane: Box<dyn Dataplane>) -> Result<(), RunError> {
+    let rules = AccessRules::new(&settings.control)?;
+    let mut signals = Signals::new()?;
+    let started = settings.clone();
+    let agent = spawn_blocking(move || Agent::start(started, dataplane)).await;
+    let agent = Arc::new(agent.map_err(|error| runtime("start", error.into()))??);
+
+    let mut tasks = JoinSet::new();
+    let server = Server::bind(&settings.control.socket, rules, Limits::default()).await?;
+    tasks.spawn(server.serve(agent.clone()));
+    if let Some(metrics) = settings.metrics {
+        let server = MetricsServer::bind(metrics.listen, agent.clone()).await?;
+        tasks.spawn(server.serve());
+    }
+    let (changes, events) = {
+        let mut kernel = agent.kernel();
+        (kernel.dataplane.network_changes()?, kernel.dataplane.events()?)
+    };
+    tasks.spawn(follow_network(agent.clone(), changes));
+    tasks.spawn(log_events(agent.clone(), events));
+    tasks.spawn(look_for_pending(agent.clone()));
+    tasks.spawn(feed_watchdog(agent.clone()));
+    #[cfg(feature = "ebpf-log")]
+    tasks.spawn(crate::telemetry::ebpf_log::print());
+
+    notify(&[NotifyState::Ready, NotifyState::Status("filtering")]);
+    tracing::info!(
+        revision = agent.in_force().revision.as_ref().map(|revision| revision.number),
+        enforcing = agent.in_force().enforcing.name(),
+        socket = %settings.control.socket.display(),
+        "the agent is running"
+    );
+    signals.serve(&agent).await;
+    notify(&[NotifyState::Stopping]);
+    tasks.shutdown().await;
+    tracing::info!("the agent ends; what is in force stays in force");
+    Ok(())
+}
+
+fn runtime(action: &'static str, source: std::io::Error) -> RunError {
+    RunError::Runtime { action, source }
+}
+
+/// The signals that mean something to the daemon.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, RunError> {
+        let listen = |kind| signal(kind).map_err(|error| runtime("listen for signals", error));
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Reloads at each SIGHUP; returns at SIGTERM or SIGINT.
+    async fn serve(&mut self, agent: &Arc<Agent>) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => reload(agent.clone()).await,
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+            }
+        }
+    }
+}
+
+async fn reload(agent: Arc<Agent>) {
+    // Nobody but root can signal an agent that runs as root; which user is behind it is not told.
+    let by = Actor {
+        uid: Uid::current().as_raw(),
+        user: None,
+    };
+    // The outcome is in the log, the status and the metrics.
+    let _ = spawn_blocking(move || agent.reload(&by, Cause::Signal, None)).await;
+}
+
+async fn follow_network(agent: Arc<Agent>, mut changes: NetworkChanges) {
+    let mut regularly = interval(NETWORK_INTERVAL);
+    regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = true;
+    loop {
+        if told {
+            tokio::select! {
+                result = changes.changed() => if let Err(error) = result {
+                    tracing::error!(%error, "changes of the network are noticed late from now on");
+                    told = false;
+                },
+                _ = regularly.tick() => {}
+            }
+        } else {
+            regularly.tick().await;
+        }
+        let agent = agent.clone();
+        let _ = spawn_blocking(move || agent.follow_network()).await;
+    }
+}
+
+async fn log_events(agent: Arc<Agent>, mut stream: EventStream) {
+    let mut events = Vec::with_capacity(EVENT_BATCH);
+    loop {
+        if let Err(error) = stream.read(&mut events, EVENT_BATCH).await {
+            tracing::error!(%error, "packets are not logged any more");
+            return;
+        }
+        agent.log_events(&events);
+        events.clear();
+    }
+}
+
+async fn look_for_pending(agent: Arc<Agent>) {
+    let mut regularly = interval(PENDING_INTERVAL);
+    regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        regularly.tick().await;
+        let agent = agent.clone();
+        let _ = spawn_blocking(move || agent.look_for_pending()).await;
+    }
+}
+
+/// Tells systemd that the agent is alive, as long as the kernel side answers.
+async fn feed_watchdog(agent: Arc<Agent>) {
+    let Some(patience) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut regularly = interval(patience / 3);
+    regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        regularly.tick().await;
+        let agent = agent.clone();
+        if spawn_blocking(move || agent.probe()).await.unwrap_or(false) {
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// Without systemd there is nobody to notify.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot notify systemd");
+    }
+}

@@ -1,0 +1,345 @@
+//! What the fake kernel holds, and the handles that a test has on it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytemuck::Zeroable;
+use firewall_common::{
+    abi::{ABI_VERSION, SLOTS},
+    cell::Cell,
+    control::{ClockScale, Control},
+    counters::{Counter, INTERFACE_ENTRIES, REASON_ENTRIES, RuleCounter},
+    event::Event,
+    flow::{Bucket, Flow, FlowKey, Inserted, NewFlow, State, Table, flow_flags},
+    image::Block,
+    tables::Buckets,
+};
+use tokio::sync::{mpsc, watch};
+
+use super::FakeDataplane;
+use crate::dataplane::{
+    AttachMode, AttachRequest, AttachedInterface, ClockReading, CounterSnapshot, DataplaneError, FlowTable,
+    ImageDigest, Link, ModeReason, SlotStatus, SocketFlow, XdpMode, flow_scan::FlowContext, image_digest,
+};
+
+pub(super) const FLOW_BUCKETS: usize = 64;
+pub(super) const RULE_COUNTERS: u16 = 1024;
+pub(super) const SCALE: ClockScale = ClockScale::for_hz(250);
+
+/// Something that a test can make fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// `Dataplane::adopt_or_create`.
+    Adopt,
+    /// `Dataplane::load_generation`: the kernel refuses the programs.
+    Load,
+    /// `Dataplane::load_generation`: what is read back differs.
+    ReadBack,
+    /// [`Dataplane::switch`].
+    Switch,
+    /// [`Dataplane::attach`].
+    Attach,
+    /// [`Dataplane::links`].
+    Links,
+}
+
+pub(super) struct Slot {
+    pub(super) blocks: Vec<Block>,
+    pub(super) loaded_digest: ImageDigest,
+}
+
+pub(super) struct FewBuckets(pub(super) Vec<Bucket>);
+
+impl FewBuckets {
+    pub(super) fn new() -> Self {
+        Self((0..FLOW_BUCKETS).map(|_| Bucket::new()).collect())
+    }
+}
+
+impl Buckets for FewBuckets {
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        self.0.get(usize::try_from(index).ok()?)
+    }
+}
+
+pub(super) struct Inner {
+    pub(super) present: bool,
+    pub(super) control: Control,
+    pub(super) slots: [Option<Slot>; SLOTS],
+    pub(super) flows: FewBuckets,
+    pub(super) half_flows: FewBuckets,
+    pub(super) counters: CounterSnapshot,
+    pub(super) links: Vec<Link>,
+    pub(super) reserved: Vec<(u32, u8)>,
+    pub(super) attached: Vec<AttachedInterface>,
+    pub(super) addresses: usize,
+    pub(super) sockets: Vec<SocketFlow>,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) events_out: Option<mpsc::UnboundedReceiver<Event>>,
+    pub(super) changes: watch::Sender<u64>,
+    pub(super) failing: BTreeSet<Operation>,
+}
+
+/// A kernel, with the handles that a test needs. Clones are the same kernel.
+#[derive(Clone)]
+pub struct FakeKernel(Arc<Mutex<Inner>>);
+
+impl std::fmt::Debug for FakeKernel {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FakeKernel").finish_non_exhaustive()
+    }
+}
+
+impl Default for FakeKernel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeKernel {
+    /// A kernel with a loopback interface and nothing loaded.
+    #[must_use]
+    pub fn new() -> Self {
+        let (events, events_out) = mpsc::unbounded_channel();
+        Self(Arc::new(Mutex::new(Inner {
+            present: false,
+            control: Control::zeroed(),
+            slots: Default::default(),
+            flows: FewBuckets::new(),
+            half_flows: FewBuckets::new(),
+            counters: CounterSnapshot::default(),
+            links: vec![Link {
+                loopback: true,
+                ..Self::link(1, "lo")
+            }],
+            reserved: Vec::new(),
+            attached: Vec::new(),
+            addresses: 0,
+            sockets: Vec::new(),
+            events,
+            events_out: Some(events_out),
+            changes: watch::Sender::new(0),
+            failing: BTreeSet::new(),
+        })))
+    }
+
+    /// A dataplane on this kernel: what a freshly started agent has.
+    #[must_use]
+    pub fn dataplane(&self) -> FakeDataplane {
+        FakeDataplane::new(self.clone())
+    }
+
+    /// A link as [`FakeKernel::add_link`] wants it: Ethernet, on its own.
+    #[must_use]
+    pub fn link(index: u32, name: &str) -> Link {
+        Link {
+            index,
+            name: name.to_owned(),
+            arphrd: 1,
+            loopback: false,
+            master: None,
+            lower: None,
+            kind: None,
+            xdp_program: None,
+            xdp_mode: None,
+        }
+    }
+
+    /// Adds a link and tells of it.
+    pub fn add_link(&self, link: Link) {
+        self.change(|inner| inner.links.push(link));
+    }
+
+    /// Removes a link and tells of it.
+    pub fn remove_link(&self, name: &str) {
+        self.change(|inner| inner.links.retain(|link| link.name != name));
+    }
+
+    /// Sets the number of this host's addresses and tells of it.
+    pub fn set_addresses(&self, addresses: usize) {
+        self.change(|inner| inner.addresses = addresses);
+    }
+
+    /// Sets the open sockets that [`Dataplane::take_over`] finds.
+    pub fn set_sockets(&self, sockets: Vec<SocketFlow>) {
+        self.lock().sockets = sockets;
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, time: Duration) {
+        let mut inner = self.lock();
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        inner.control.clock_cell_ticks = inner.control.clock_cell_ticks.wrapping_add(SCALE.ticks(seconds));
+    }
+
+    /// Lets an operation fail until [`FakeKernel::mend`].
+    pub fn fail(&self, operation: Operation) {
+        self.lock().failing.insert(operation);
+    }
+
+    /// Lets an operation work again.
+    pub fn mend(&self, operation: Operation) {
+        self.lock().failing.remove(&operation);
+    }
+
+    /// Sends an event, as if a packet had caused it.
+    pub fn send_event(&self, event: Event) {
+        // Nobody may be reading; the kernel does not mind either.
+        let _unread = self.lock().events.send(event);
+    }
+
+    /// Changes the counters.
+    pub fn set_counters(&self, change: impl FnOnce(&mut CounterSnapshot)) {
+        change(&mut self.lock().counters);
+    }
+
+    /// Enters a flow, as if packets had opened it.
+    pub fn insert_flow(&self, table: FlowTable, key: FlowKey, state: State, rule: u16) -> Inserted {
+        let inner = self.lock();
+        let clock = inner.clock();
+        let (slot, _) = Cell::effective(inner.control.cell, clock.now_ticks);
+        let new = NewFlow {
+            key,
+            flow: Flow {
+                seen_ticks: clock.now_ticks,
+                state,
+                flags: flow_flags::OPENED_BY_REMOTE,
+                rule,
+            }
+            .pack(),
+            epoch: inner.epoch(slot),
+            expires_ticks: 0,
+            local_acknowledgement: 0,
+            opened_ticks: clock.now_ticks,
+        };
+        inner.insert(table, &new)
+    }
+
+    /// Overwrites a block of a loaded image, as something else on the host might.
+    pub fn corrupt(&self, slot: u8, block: usize) {
+        let mut inner = self.lock();
+        if let Some(block) = inner
+            .slots
+            .get_mut(usize::from(slot))
+            .and_then(Option::as_mut)
+            .and_then(|slot| slot.blocks.get_mut(block))
+        {
+            block.0[7] ^= 1;
+        }
+    }
+
+    /// Whether anything is loaded.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.lock().present
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        let mut inner = self.lock();
+        change(&mut inner);
+        inner.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    pub(super) const fn clock(&self) -> ClockReading {
+        ClockReading {
+            scale: SCALE,
+            now_ticks: self.control.clock_cell_ticks,
+        }
+    }
+
+    pub(super) fn epoch(&self, slot: u8) -> u32 {
+        self.control
+            .slots
+            .get(usize::from(slot))
+            .map_or(0, |slot| slot.epoch)
+    }
+
+    pub(super) fn insert(&self, table: FlowTable, new: &NewFlow) -> Inserted {
+        let context = FlowContext::of(&self.control, self.clock());
+        let buckets = match table {
+            FlowTable::Assured => &self.flows,
+            FlowTable::Half => &self.half_flows,
+        };
+        let mask = self.control.flow_mask;
+        Table { buckets, mask }.insert(
+            new,
+            new.key.hash(&self.control.seed),
+            &context.timeouts,
+            table == FlowTable::Half,
+        )
+    }
+
+    pub(super) fn status(&self, slot: usize) -> Option<SlotStatus> {
+        let loaded = self.slots.get(slot)?.as_ref()?;
+        let blocks = u32::try_from(loaded.blocks.len()).ok()?;
+        Some(SlotStatus {
+            slot: u8::try_from(slot).ok()?,
+            epoch: self.control.slots.get(slot)?.epoch,
+            digest: image_digest(&loaded.blocks),
+            blocks,
+            capacity: blocks,
+        })
+    }
+
+    pub(super) fn check(&self, operation: Operation, action: &'static str) -> Result<(), DataplaneError> {
+        if self.failing.contains(&operation) {
+            return Err(DataplaneError::Syscall {
+                action,
+                source: std::io::Error::other("the test wants it to fail"),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn free_slot(&self, keep: &[u8]) -> Option<u8> {
+        let cell = Cell::unpack(self.control.cell);
+        (0u8..)
+            .take(SLOTS)
+            .find(|slot| *slot != cell.slot && *slot != cell.fallback && !keep.contains(slot))
+    }
+
+    pub(super) fn create(&mut self) {
+        let mask = u32::try_from(FLOW_BUCKETS - 1).unwrap_or(0);
+        self.present = true;
+        self.control = Control {
+            seed: [1, 2, 3, 4],
+            abi_version: ABI_VERSION,
+            clock_shift: SCALE.shift,
+            clock_cell_ticks: self.control.clock_cell_ticks,
+            flow_mask: mask,
+            half_flow_mask: mask,
+            ..Control::zeroed()
+        };
+        self.counters = CounterSnapshot {
+            rules: vec![RuleCounter::default(); usize::from(RULE_COUNTERS)],
+            reasons: vec![Counter::default(); REASON_ENTRIES as usize],
+            interfaces: vec![Counter::default(); INTERFACE_ENTRIES as usize],
+            lost_events: 0,
+        };
+    }
+
+    pub(super) fn mode_of(request: &AttachRequest<'_>) -> (XdpMode, ModeReason) {
+        let driver = request
+            .link
+            .kind
+            .clone()
+            .unwrap_or_else(|| "virtio_net".to_owned());
+        match request.mode {
+            AttachMode::Native => (XdpMode::Native, ModeReason::Configured),
+            AttachMode::Generic => (XdpMode::Generic, ModeReason::Configured),
+            AttachMode::Auto if driver == "veth" => {
+                (XdpMode::Generic, ModeReason::DriverPrefersGeneric { driver })
+            }
+            AttachMode::Auto => (XdpMode::Native, ModeReason::DriverNative { driver }),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Maps of the kernel, mapped into this process.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use bytemuck::Zeroable;
+use firewall_common::{
+    control::{Control, SlotControl},
+    flow::Bucket,
+    image::Block,
+    tables::Buckets,
+};
+use memmap2::{MmapOptions, MmapRaw};
+
+/// An array map whose entries are `T`s, shared with the kernel.
+#[derive(Debug)]
+struct Shared<T> {
+    memory: MmapRaw,
+    count: usize,
+    entry: std::marker::PhantomData<T>,
+}
+
+impl<T> Shared<T> {
+    /// Maps `count` entries of an array map whose values are as large as a `T`.
+    fn map(map: BorrowedFd<'_>, count: u32) -> io::Result<Self> {
+        let count = usize::try_from(count).map_err(io::Error::other)?;
+        // The kernel spaces values of an array map by their size rounded up to 8 bytes (kernel/bpf/arraymap.c).
+        const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() <= 64) };
+        let memory = MmapOptions::new()
+            .len(size_of::<T>() * count)
+            .map_raw(map.as_raw_fd())?;
+        Ok(Self {
+            memory,
+            count,
+            entry: std::marker::PhantomData,
+        })
+    }
+
+    fn entry(&self, index: usize) -> Option<*mut T> {
+        (index < self.count).then(|| self.memory.as_mut_ptr().cast::<T>().wrapping_add(index))
+    }
+}
+
+/// One of the flow tables.
+#[derive(Debug)]
+pub(super) struct MappedFlows(Shared<Bucket>);
+
+impl MappedFlows {
+    pub(super) fn map(map: BorrowedFd<'_>, buckets: u32) -> io::Result<Self> {
+        Shared::map(map, buckets).map(Self)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Bucket> {
+        (0..self.0.count).filter_map(|index| self.at(index))
+    }
+
+    fn at(&self, index: usize) -> Option<&Bucket> {
+        let bucket = self.0.entry(index)?;
+        // SAFETY: the entry lies in the mapping, which lives as long as `self`. A bucket consists of words that are
+        // only ever accessed atomically, any bytes are a bucket, and pages are aligned to more than 64 bytes.
+        Some(unsafe { &*bucket })
+    }
+}
+
+impl Buckets for MappedFlows {
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        self.at(usize::try_from(index).ok()?)
+    }
+}
+
+/// The control record.
+#[derive(Debug)]
+pub(super) struct MappedControl(Shared<Control>);
+
+impl MappedControl {
+    pub(super) fn map(map: BorrowedFd<'_>) -> io::Result<Self> {
+        Shared::map(map, 1).map(Self)
+    }
+
+    fn place(&self) -> *mut Control {
+        self.0.memory.as_mut_ptr().cast()
+    }
+
+    /// A copy of the record.
+    pub(super) fn read(&self) -> Control {
+        // SAFETY: the mapping holds one record and lives as long as `self`; any bytes are one. Nothing but this
+        // process writes it, and the programs only read it.
+        let mut control = unsafe { self.place().read_volatile() };
+        control.cell = self.cell();
+        control
+    }
+
+    fn cell_word(&self) -> &AtomicU64 {
+        // SAFETY: the cell is the first field, aligned to 8 bytes, and lives as long as `self`; this process accesses
+        // it atomically.
+        unsafe { AtomicU64::from_ptr((&raw mut (*self.place()).cell).cast()) }
+    }
+
+    /// The packed cell.
+    pub(super) fn cell(&self) -> u64 {
+        self.cell_word().load(Ordering::Acquire)
+    }
+
+    /// Puts a cell in force: one aligned store, after everything that was written before.
+    pub(super) fn store_cell(&self, cell: u64) {
+        self.cell_word().store(cell, Ordering::Release);
+    }
+
+    /// Writes the whole record but for the cell. Only while nothing is attached.
+    pub(super) fn initialise(&self, control: &Control) {
+        let blank = Control {
+            cell: self.cell(),
+            ..*control
+        };
+        // SAFETY: as for reading; no program runs yet.
+        unsafe { self.place().write_volatile(blank) };
+    }
+
+    /// Writes the settings of a slot that is neither in force nor a fallback.
+    pub(super) fn write_slot(&self, slot: u8, settings: &SlotControl) -> Option<()> {
+        if usize::from(slot) >= Control::zeroed().slots.len() {
+            return None;
+        }
+        // SAFETY: the slot was found to exist; no program reads it meanwhile.
+        unsafe {
+            (&raw mut (*self.place()).slots)
+                .cast::<SlotControl>()
+                .add(usize::from(slot))
+                .write_volatile(*settings);
+        }
+        Some(())
+    }
+
+    /// Sets the clock of programs that take the time from here.
+    pub(super) fn set_clock(&self, ticks: u32) {
+        // SAFETY: as for reading; a word of four bytes is written in one go.
+        unsafe { (&raw mut (*self.place()).clock_cell_ticks).write_volatile(ticks) };
+    }
+}
+
+/// The image of a slot.
+#[derive(Debug)]
+pub(super) struct MappedImage(Shared<Block>);
+
+impl MappedImage {
+    pub(super) fn map(map: BorrowedFd<'_>, blocks: u32) -> io::Result<Self> {
+        Shared::map(map, blocks).map(Self)
+    }
+
+    /// Writes one block, word by word; `None` where it lies outside.
+    pub(super) fn write(&self, index: usize, block: &Block) -> Option<()> {
+        let place = self.0.entry(index)?;
+        for (word, value) in block.0.iter().enumerate() {
+            // SAFETY: the block lies in the mapping and has eight words; programs read words.
+            unsafe { place.cast::<u64>().add(word).write_volatile(*value) };
+        }
+        Some(())
+    }
+
+    /// Writes a whole image and zeroes behind it; `None` where it does not fit.
+    pub(super) fn write_all(&self, blocks: &[Block]) -> Option<()> {
+        if blocks.len() > self.0.count {
+            return None;
+        }
+        for (index, block) in blocks.iter().enumerate() {
+            self.write(index, block)?;
+        }
+        for index in blocks.len()..self.0.count {
+            self.write(index, &Block::zeroed())?;
+        }
+        Some(())
+    }
+}

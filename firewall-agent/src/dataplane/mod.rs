@@ -1,0 +1,138 @@
+//! The only seam to the kernel: what the agent asks of it, an implementation with aya, and an in-memory fake.
+//!
+//! A [`Dataplane`] holds up to [`firewall_common::abi::SLOTS`] loaded policies, of which the cell puts one in force for
+//! both directions on every attached interface. Everything it makes outlives it: dropping a dataplane changes nothing
+//! in the kernel, only [`Dataplane::unload`] does.
+
+mod clock;
+mod counters;
+mod error;
+mod event_stream;
+pub mod fake;
+mod flow_scan;
+mod flow_view;
+mod generation;
+mod kernel;
+mod link;
+mod network_changes;
+mod reconcile;
+mod status;
+mod takeover;
+
+use firewall_common::{cell::Cell, flow::FlowKey, image::Block};
+
+pub use clock::ClockReading;
+pub use counters::CounterSnapshot;
+pub use error::{AttachHook, DataplaneError};
+pub use event_stream::{EventStream, EventStreamError};
+pub use flow_view::{FlowTable, FlowView};
+pub use generation::{ImageDigest, LoadedSlot, SlotImage, image_digest};
+pub use kernel::{KernelDataplane, KernelSettings};
+pub use link::{AttachRequest, AttachedInterface, Link, ModeReason, XdpMode};
+pub use network_changes::{NetworkChanges, NetworkChangesError};
+pub use reconcile::{Failure, Reconciled, Wanted, reconcile};
+pub use status::{AdoptedSlot, Adoption, MapUsage, Repair, SlotStatus, Unloaded};
+pub use takeover::{SocketFlow, Takeover};
+
+pub use crate::settings::AttachMode;
+
+/// What the agent asks of the kernel.
+///
+/// Methods block for as long as a few system calls take; [`Dataplane::load_generation`] may take some hundred
+/// milliseconds, where the kernel has to verify programs for a larger image.
+pub trait Dataplane: Send {
+    /// Adopts what is pinned, or makes it anew. To be called once, before anything else.
+    ///
+    /// A new dataplane filters nothing until an interface is attached, and drops everything but what no policy may
+    /// break until a slot is loaded and switched to.
+    fn adopt_or_create(&mut self) -> Result<Adoption, DataplaneError>;
+
+    /// The kernel's clock, the way flows and deadlines count it.
+    fn clock(&self) -> Result<ClockReading, DataplaneError>;
+
+    /// The cell as it stands; [`Cell::effective`] with [`Dataplane::clock`] says what it means now.
+    fn cell(&self) -> Result<Cell, DataplaneError>;
+
+    /// What each slot holds.
+    fn slots(&self) -> Result<Vec<SlotStatus>, DataplaneError>;
+
+    /// Loads a policy into a slot that is neither in force nor a fallback nor among `keep`, and compares what has
+    /// arrived with what was given. Nothing is in force until [`Dataplane::switch`].
+    fn load_generation(&mut self, image: &SlotImage<'_>, keep: &[u8]) -> Result<LoadedSlot, DataplaneError>;
+
+    /// Puts a cell in force by one store, for both hooks on every interface. Its slots must be loaded.
+    fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError>;
+
+    /// The image in a slot, as it stands in the kernel.
+    fn read_back(&self, slot: u8) -> Result<Vec<Block>, DataplaneError>;
+
+    /// Writes single blocks of the image in a slot, by number, also while it is in force.
+    ///
+    /// Meant for the bit vectors of an interface that is not attached yet or no longer (see
+    /// [`crate::compile::BoundImage::interface_patch`]): no packet reads those meanwhile.
+    fn patch_image(&mut self, slot: u8, patch: &[(u32, Block)]) -> Result<(), DataplaneError>;
+
+    /// The interfaces of this host, in its network namespace.
+    fn links(&self) -> Result<Vec<Link>, DataplaneError>;
+
+    /// The number (1 to 63) under which an interface is counted and stands in images. A link that is attached or has
+    /// been reserved keeps its number.
+    fn reserve_interface(&mut self, link: &Link) -> Result<u8, DataplaneError>;
+
+    /// Attaches to an interface in both directions, or repairs an attachment.
+    fn attach(&mut self, request: &AttachRequest<'_>) -> Result<AttachedInterface, DataplaneError>;
+
+    /// Detaches from an interface in both directions and restores what attaching has changed. True where it was
+    /// attached.
+    fn detach(&mut self, name: &str) -> Result<bool, DataplaneError>;
+
+    /// Cleans up after attached interfaces that are not among `links` any more, and returns them.
+    fn forget_gone(&mut self, links: &[Link]) -> Result<Vec<AttachedInterface>, DataplaneError>;
+
+    /// The attached interfaces.
+    fn interfaces(&self) -> Vec<AttachedInterface>;
+
+    /// Brings the table of this host's addresses in line with the interfaces; returns how many there are.
+    fn sync_local_addresses(&mut self) -> Result<usize, DataplaneError>;
+
+    /// Tells when links or addresses have changed. For [`reconcile()`] and [`Dataplane::sync_local_addresses`].
+    fn network_changes(&mut self) -> Result<NetworkChanges, DataplaneError>;
+
+    /// Enters the connections that are already open as flows of the policy in `slot`: each one for which `judge`
+    /// names the counter of the rule that allows it. With `interfaces` only those that are routed through one of them
+    /// (by index).
+    fn take_over(
+        &mut self,
+        slot: u8,
+        interfaces: Option<&[u32]>,
+        judge: &mut dyn FnMut(&SocketFlow) -> Option<u16>,
+    ) -> Result<Takeover, DataplaneError>;
+
+    /// All counters, summed over CPUs; of rules the first `rules` numbers.
+    fn counters(&self, rules: u16) -> Result<CounterSnapshot, DataplaneError>;
+
+    /// Sets a rule's counters to zero, for a number that is given to another rule.
+    fn clear_rule_counter(&mut self, number: u16) -> Result<(), DataplaneError>;
+
+    /// Number of rule counters that there is room for.
+    fn rule_counter_capacity(&self) -> u16;
+
+    /// Shows each live flow to `visit`, as long as it returns true. Flows that packets change meanwhile may be missed.
+    fn visit_flows(&self, visit: &mut dyn FnMut(&FlowView) -> bool) -> Result<(), DataplaneError>;
+
+    /// Ends the live flows that `which` says true to; returns how many.
+    fn delete_flows(&mut self, which: &mut dyn FnMut(&FlowView) -> bool) -> Result<u64, DataplaneError>;
+
+    /// Ends one flow. False where there is none.
+    fn delete_flow(&mut self, key: &FlowKey) -> Result<bool, DataplaneError>;
+
+    /// Log events. One reader at a time: a second call takes the events away from the first.
+    fn events(&mut self) -> Result<EventStream, DataplaneError>;
+
+    /// How full the tables are.
+    fn map_usage(&self) -> Result<Vec<MapUsage>, DataplaneError>;
+
+    /// Detaches everything, restores what was changed, and removes every trace. Afterwards only
+    /// [`Dataplane::adopt_or_create`] may be called.
+    fn unload(&mut self) -> Result<Unloaded, DataplaneError>;
+}

@@ -1,0 +1,191 @@
+//! The packet path in user space: the code that the kernel programs run, over collections instead of maps.
+//!
+//! Tests, explanations and replays ask it what the kernel side would say of a frame, at a time of their choosing.
+
+mod tables;
+
+use bytemuck::Zeroable;
+use firewall_common::{
+    abi::{ABI_VERSION, SLOTS},
+    address::Address,
+    cell::{Cell, Mode},
+    control::{ClockScale, Control, SlotControl, slot_flags},
+    counters::Hook,
+    flow::{Table, Timeouts},
+    headers::{self, Headers},
+    image::Block,
+    interface::LinkType,
+    judge::{self, Env, Work},
+    reason::Reason,
+    tables::SliceImage,
+    verdict::Decision,
+};
+
+pub use tables::{HostBuckets, HostTables};
+
+/// Buckets of each flow table; a power of two.
+const BUCKETS: u32 = 1024;
+
+/// A host that runs the firewall, without its kernel.
+#[derive(Debug)]
+pub struct HostEngine {
+    control: Control,
+    images: [Option<Vec<Block>>; SLOTS],
+    flows: HostBuckets,
+    half_flows: HostBuckets,
+    tables: HostTables,
+    clock: ClockScale,
+}
+
+impl HostEngine {
+    /// A host with `image` in force in slot 0, judging as epoch 1. Its clock is that of a kernel with 250 Hz.
+    #[must_use]
+    pub fn new(image: &[Block], timeouts: impl FnOnce(ClockScale) -> Timeouts) -> Self {
+        let clock = ClockScale::for_hz(250);
+        let mut engine = Self {
+            control: Control {
+                seed: [
+                    0x9e37_79b9_7f4a_7c15,
+                    0xbf58_476d_1ce4_e5b9,
+                    0x94d0_49bb_1331_11eb,
+                    0x2545_f491_4f6c_dd1d,
+                ],
+                abi_version: ABI_VERSION,
+                clock_shift: clock.shift,
+                flow_mask: BUCKETS - 1,
+                half_flow_mask: BUCKETS - 1,
+                ..Control::zeroed()
+            },
+            images: [const { None }; SLOTS],
+            flows: HostBuckets::new(BUCKETS),
+            half_flows: HostBuckets::new(BUCKETS),
+            tables: HostTables::default(),
+            clock,
+        };
+        engine.load(0, image, 1, timeouts(clock));
+        engine.switch(Cell {
+            slot: 0,
+            fallback: 0,
+            mode: Mode::Normal,
+            deadline_ticks: None,
+        });
+        engine
+    }
+
+    /// The length of this host's ticks.
+    #[must_use]
+    pub fn clock(&self) -> ClockScale {
+        self.clock
+    }
+
+    /// Puts an image into a slot, to be judged by as `epoch`.
+    ///
+    /// # Panics
+    /// Where there is no such slot.
+    pub fn load(&mut self, slot: u8, image: &[Block], epoch: u32, timeouts_ticks: Timeouts) {
+        self.images[usize::from(slot)] = Some(image.to_vec());
+        self.control.slots[usize::from(slot)] = SlotControl {
+            epoch,
+            flags: slot_flags::LOADED,
+            timeouts_ticks,
+        };
+    }
+
+    /// Changes what is in force, as the agent does it: by one word.
+    pub fn switch(&mut self, cell: Cell) {
+        self.control.cell = cell.pack();
+    }
+
+    /// Bans an address until `expires_ticks`, or for ever where that is zero. All flows are judged again.
+    pub fn ban(&mut self, address: std::net::IpAddr, expires_ticks: u32) {
+        self.tables.ban(Address::from_ip(address), expires_ticks);
+        self.control.bans += 1;
+        for slot in &mut self.control.slots {
+            slot.epoch += 1;
+        }
+    }
+
+    /// The tables beside the flows and the policy.
+    #[must_use]
+    pub fn tables(&mut self) -> &mut HostTables {
+        &mut self.tables
+    }
+
+    /// The assured flows.
+    #[must_use]
+    pub fn flows(&self) -> &HostBuckets {
+        &self.flows
+    }
+
+    /// The flows that are not assured yet.
+    #[must_use]
+    pub fn half_flows(&self) -> &HostBuckets {
+        &self.half_flows
+    }
+
+    /// What becomes of an Ethernet frame at a hook, on the interface of this slot.
+    pub fn packet(&self, frame: &[u8], hook: Hook, interface_slot: u8, now_ticks: u32) -> Decision {
+        self.packet_on(frame, LinkType::Ethernet, hook, interface_slot, now_ticks)
+    }
+
+    /// As [`Self::packet`], for an interface of either kind.
+    pub fn packet_on(
+        &self,
+        frame: &[u8],
+        link: LinkType,
+        hook: Hook,
+        interface_slot: u8,
+        now_ticks: u32,
+    ) -> Decision {
+        let (slot, mode) = Cell::effective(self.control.cell, now_ticks);
+        match headers::parse(&frame, link) {
+            Ok(mut headers) => {
+                headers.interface_slot = interface_slot;
+                self.judge(frame, &headers, hook, slot, mode, now_ticks)
+            }
+            Err(_) if mode == Mode::Pause => Decision::by(Reason::Paused),
+            Err(reason) => Decision::by(reason),
+        }
+    }
+
+    fn judge(
+        &self,
+        frame: &[u8],
+        headers: &Headers,
+        hook: Hook,
+        number: u8,
+        mode: Mode,
+        now_ticks: u32,
+    ) -> Decision {
+        let (Some(slot), Some(image)) = (
+            self.control.slots.get(usize::from(number)),
+            self.images.get(usize::from(number)).and_then(Option::as_ref),
+        ) else {
+            return Decision::by(Reason::NoPolicy);
+        };
+        let flows = Table {
+            buckets: &self.flows,
+            mask: self.control.flow_mask,
+        };
+        if mode == Mode::Normal
+            && let Some(passed) = judge::live(&flows, slot, &self.control.seed, now_ticks, headers, hook)
+        {
+            return passed;
+        }
+        let env = Env {
+            image: &SliceImage(image),
+            flows,
+            half_flows: Table {
+                buckets: &self.half_flows,
+                mask: self.control.half_flow_mask,
+            },
+            slow: &self.tables,
+            slot,
+            seed: &self.control.seed,
+            mode,
+            now_ticks,
+            has_bans: self.control.bans != 0,
+        };
+        judge::judge(&env, &frame, headers, hook, &mut Work::zeroed())
+    }
+}

@@ -1,0 +1,121 @@
+//! The kernel's maps as collections.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
+
+use firewall_common::{
+    address::{Address, Family},
+    cell::reached,
+    event::Event,
+    flow::{BUCKET_WAYS, Bucket, Flow, FlowKey},
+    fragment::{FragmentKey, FragmentRecord, ORPHANS_PER_SOURCE, ORPHANS_TOTAL},
+    tables::{Buckets, SlowTables},
+};
+
+/// Ticks of a budget's window: about a second.
+const WINDOW_TICKS: u32 = 16;
+
+/// A flow table.
+#[derive(Debug)]
+pub struct HostBuckets(Vec<Bucket>);
+
+impl HostBuckets {
+    /// An empty table of so many buckets.
+    #[must_use]
+    pub fn new(buckets: u32) -> Self {
+        Self((0..buckets).map(|_| Bucket::new()).collect())
+    }
+
+    /// Every flow in the table, expired ones included.
+    pub fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
+        self.0
+            .iter()
+            .flat_map(|bucket| (0..BUCKET_WAYS).filter_map(|way| bucket.read(way)))
+            .map(|(key, found)| (key, found.flow()))
+    }
+}
+
+impl Buckets for HostBuckets {
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        self.0.get(index as usize)
+    }
+}
+
+type Host = (Family, Address);
+
+/// Start of a window and what was taken in it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    start_ticks: u32,
+    taken: u32,
+}
+
+impl Window {
+    fn take(&mut self, budget: u32, now_ticks: u32) -> bool {
+        if now_ticks.wrapping_sub(self.start_ticks) >= WINDOW_TICKS {
+            *self = Self {
+                start_ticks: now_ticks,
+                taken: 0,
+            };
+        }
+        let free = self.taken < budget;
+        self.taken += u32::from(free);
+        free
+    }
+}
+
+/// Local addresses, bans, fragments and budgets.
+#[derive(Debug, Default)]
+pub struct HostTables {
+    local: HashSet<Host>,
+    bans: HashMap<Host, u32>,
+    fragments: RefCell<HashMap<FragmentKey, FragmentRecord>>,
+    orphans: RefCell<HashMap<Host, Window>>,
+    all_orphans: RefCell<Window>,
+}
+
+impl HostTables {
+    /// Gives the host an address.
+    pub fn add_local(&mut self, address: std::net::IpAddr) {
+        self.local.insert(Address::from_ip(address));
+    }
+
+    pub(super) fn ban(&mut self, host: Host, expires_ticks: u32) {
+        self.bans.insert(host, expires_ticks);
+    }
+}
+
+impl SlowTables for HostTables {
+    fn is_local(&self, family: Family, address: Address) -> bool {
+        self.local.contains(&(family, address))
+    }
+
+    fn is_banned(&self, family: Family, address: Address, now_ticks: u32) -> bool {
+        self.bans
+            .get(&(family, address))
+            .is_some_and(|&expires| expires == 0 || !reached(now_ticks, expires))
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        self.fragments.borrow_mut().insert(*key, *record);
+    }
+
+    fn take_orphan_token(&self, family: Family, source: Address, now_ticks: u32) -> bool {
+        self.all_orphans.borrow_mut().take(ORPHANS_TOTAL, now_ticks)
+            && self
+                .orphans
+                .borrow_mut()
+                .entry((family, source))
+                .or_default()
+                .take(ORPHANS_PER_SOURCE, now_ticks)
+    }
+
+    /// Events are made by the hooks, which a host does not have.
+    fn log(&self, _event: &Event, _per_second: u16, _now_ticks: u32) {}
+}

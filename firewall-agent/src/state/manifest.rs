@@ -1,0 +1,110 @@
+//! What is known of a revision beside its files.
+
+use std::{fmt::Write, path::PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Version of the manifest's format.
+pub(super) const MANIFEST_FORMAT: u32 = 1;
+
+/// Who asked for a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// User number.
+    pub uid: u32,
+    /// User name at the time, if the number had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// What brought a revision about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The first start, from the policy files.
+    FirstStart,
+    /// A start that takes changed files, because a setting says so.
+    Start,
+    /// `fwctl reload`.
+    Reload,
+    /// SIGHUP.
+    Signal,
+    /// `fwctl rule add`.
+    RuleAdd,
+    /// `fwctl rule delete`.
+    RuleDelete,
+}
+
+impl Cause {
+    /// The word that `fwctl`, logs and manifests show.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FirstStart => "first-start",
+            Self::Start => "start",
+            Self::Reload => "reload",
+            Self::Signal => "signal",
+            Self::RuleAdd => "rule-add",
+            Self::RuleDelete => "rule-delete",
+        }
+    }
+}
+
+/// One policy file of a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// Its name in the revision's directory.
+    pub stored: String,
+    /// SHA-256 of its content, in hexadecimal.
+    pub sha256: String,
+}
+
+/// Everything about a revision but the text of its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the manifest; the only one is 1.
+    pub format: u32,
+    /// Its number.
+    pub number: u64,
+    /// The revision that was in force before.
+    pub parent: Option<u64>,
+    /// When, in UTC (RFC 3339).
+    pub created: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// How.
+    pub cause: Cause,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The role that it was resolved for.
+    pub role: String,
+    /// The host that it was resolved for, if the inventory names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Hash of the table image that it compiled to.
+    pub policy_hash: String,
+    /// What changed against the parent, a rule in each line.
+    pub changes: Vec<String>,
+    /// Its files.
+    pub files: Vec<FileEntry>,
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

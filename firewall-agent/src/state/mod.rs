@@ -1,0 +1,24 @@
+//! What the agent keeps on disk: every confirmed revision, and which counter belongs to which rule.
+//!
+//! ```text
+//! STATE_DIR/lock                            held by the agent that uses the directory
+//! STATE_DIR/current                         the number of the last confirmed revision
+//! STATE_DIR/revisions/7/manifest.json       who, when, why, hashes
+//! STATE_DIR/revisions/7/00-base.toml, …     the policy files, whole
+//! STATE_DIR/counters.json                   counter numbers by rule name
+//! ```
+//!
+//! A revision is complete and durable before its directory has its name, and it counts only when `current` names it.
+
+mod counters;
+mod directory;
+pub(crate) mod durable;
+mod error;
+mod manifest;
+mod revisions;
+
+pub use counters::{CounterNumbers, Numbering};
+pub use directory::StateDirectory;
+pub use error::StateError;
+pub use manifest::{Actor, Cause, FileEntry, Manifest, sha256_hex};
+pub use revisions::{NewRevision, PolicyFile, Recovered, Revision, Revisions};

@@ -1,0 +1,324 @@
+//! Confirmed revisions.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Actor, Cause, FileEntry, Manifest, StateDirectory, StateError,
+    directory::make_private,
+    durable::{self, PRIVATE},
+    manifest::{MANIFEST_FORMAT, sha256_hex},
+};
+
+const MANIFEST: &str = "manifest.json";
+
+/// A policy file, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFile {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: Arc<str>,
+}
+
+/// A revision, read back and checked against its hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// What is known of it.
+    pub manifest: Manifest,
+    /// Its files, in the order in which they were given.
+    pub files: Vec<PolicyFile>,
+}
+
+/// What a revision is made of.
+#[derive(Debug, Clone)]
+pub struct NewRevision {
+    /// Who.
+    pub by: Actor,
+    /// How.
+    pub cause: Cause,
+    /// Why, in the operator's words.
+    pub why: Option<String>,
+    /// The role that it was resolved for.
+    pub role: String,
+    /// The host that it was resolved for, if the inventory names it.
+    pub host: Option<String>,
+    /// Hash of the table image.
+    pub policy_hash: String,
+    /// What changed against the revision before.
+    pub changes: Vec<String>,
+    /// Its files.
+    pub files: Vec<PolicyFile>,
+}
+
+/// What a start finds.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The last good revision.
+    pub revision: Option<Revision>,
+    /// What had to be passed over to get to it.
+    pub problems: Vec<StateError>,
+}
+
+/// The revisions in a state directory.
+#[derive(Debug)]
+pub struct Revisions {
+    directory: PathBuf,
+    current_path: PathBuf,
+    current: Option<u64>,
+}
+
+impl Revisions {
+    /// Looks for the last confirmed revision. What is damaged is passed over and reported.
+    pub fn open(state: &StateDirectory) -> Result<(Self, Recovered), StateError> {
+        let directory = state.path().join("revisions");
+        make_private(&directory)?;
+        let mut revisions = Self {
+            directory,
+            current_path: state.path().join("current"),
+            current: None,
+        };
+        let recovered = revisions.recover()?;
+        revisions.current = recovered
+            .revision
+            .as_ref()
+            .map(|revision| revision.manifest.number);
+        Ok((revisions, recovered))
+    }
+
+    /// The number of the last confirmed revision.
+    #[must_use]
+    pub fn current(&self) -> Option<u64> {
+        self.current
+    }
+
+    /// The numbers of all revisions, oldest first.
+    pub fn numbers(&self) -> Result<BTreeSet<u64>, StateError> {
+        let entries = fs::read_dir(&self.directory).map_err(StateError::io("list", &self.directory))?;
+        let mut numbers = BTreeSet::new();
+        for entry in entries {
+            let entry = entry.map_err(StateError::io("list", &self.directory))?;
+            // Other names are left-over partial revisions.
+            numbers.extend(
+                entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.parse::<u64>().ok()),
+            );
+        }
+        Ok(numbers)
+    }
+
+    /// Reads a revision and checks it against its hashes.
+    pub fn read(&self, number: u64) -> Result<Revision, StateError> {
+        let directory = self.directory.join(number.to_string());
+        let manifest = read_manifest(&directory.join(MANIFEST), number)?;
+        let files = manifest
+            .files
+            .iter()
+            .map(|entry| read_file(&directory, entry))
+            .collect::<Result<_, _>>()?;
+        Ok(Revision { manifest, files })
+    }
+
+    /// Writes a revision, durably. It does not count before [`Self::confirm`].
+    pub fn write(&self, new: NewRevision) -> Result<Manifest, StateError> {
+        let number = self.numbers()?.last().copied().max(self.current).unwrap_or(0) + 1;
+        let partial = self.directory.join(format!(".{number}.partial"));
+        remove_directory(&partial)?;
+        make_private(&partial)?;
+        let manifest = write_files(&partial, number, self.current, new)
+            .and_then(|manifest| self.give_name(&partial, number).map(|()| manifest));
+        if manifest.is_err() {
+            // The error that is reported is the first one; a left-over partial revision does no harm.
+            let _ = fs::remove_dir_all(&partial);
+        }
+        manifest
+    }
+
+    /// Makes a revision the last confirmed one.
+    pub fn confirm(&mut self, number: u64) -> Result<(), StateError> {
+        durable::replace(&self.current_path, format!("{number}\n").as_bytes(), PRIVATE)
+            .map_err(StateError::io("write", &self.current_path))?;
+        self.current = Some(number);
+        Ok(())
+    }
+
+    /// Removes a revision that was never confirmed.
+    pub fn discard(&self, number: u64) -> Result<(), StateError> {
+        debug_assert_ne!(Some(number), self.current, "a confirmed revision is kept");
+        remove_directory(&self.directory.join(number.to_string()))
+    }
+
+    fn give_name(&self, partial: &Path, number: u64) -> Result<(), StateError> {
+        let named = self.directory.join(number.to_string());
+        fs::rename(partial, &named).map_err(StateError::io("write", &named))?;
+        durable::sync_directory(&self.directory).map_err(StateError::io("write", &self.directory))
+    }
+
+    fn recover(&self) -> Result<Recovered, StateError> {
+        let numbers = self.numbers()?;
+        let mut problems = Vec::new();
+        let newest = match read_current(&self.current_path) {
+            Ok(None) if numbers.is_empty() => None,
+            Ok(None) => {
+                problems.push(StateError::damaged(
+                    &self.current_path,
+                    "it is not there, but revisions are",
+                ));
+                numbers.last().copied()
+            }
+            Ok(Some(number)) => {
+                self.discard_unconfirmed(&numbers, number)?;
+                Some(number)
+            }
+            Err(error) => {
+                problems.push(error);
+                numbers.last().copied()
+            }
+        };
+        let Some(newest) = newest else {
+            return Ok(Recovered {
+                revision: None,
+                problems,
+            });
+        };
+        // The newest is tried even where its directory is missing, so that the report names it.
+        let older = numbers.range(..newest).rev().copied();
+        for number in std::iter::once(newest).chain(older) {
+            match self.read(number) {
+                Ok(revision) => {
+                    return Ok(Recovered {
+                        revision: Some(revision),
+                        problems,
+                    });
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+        Ok(Recovered {
+            revision: None,
+            problems,
+        })
+    }
+
+    /// A crash between writing and confirming leaves a revision that nobody has seen in force for good.
+    fn discard_unconfirmed(&self, numbers: &BTreeSet<u64>, current: u64) -> Result<(), StateError> {
+        for number in numbers.range(current + 1..) {
+            remove_directory(&self.directory.join(number.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+fn read_current(path: &Path) -> Result<Option<u64>, StateError> {
+    match fs::read_to_string(path) {
+        Ok(text) => match text.trim_end().parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(StateError::damaged(
+                path,
+                "it does not hold the number of a revision",
+            )),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StateError::io("read", path)(error)),
+    }
+}
+
+fn read_manifest(path: &Path, number: u64) -> Result<Manifest, StateError> {
+    let text = fs::read(path).map_err(StateError::io("read", path))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|error| StateError::damaged(path, error.to_string()))?;
+    if manifest.format != MANIFEST_FORMAT {
+        let why = format!(
+            "its format is {}, and this agent knows {MANIFEST_FORMAT}",
+            manifest.format
+        );
+        return Err(StateError::damaged(path, why));
+    }
+    if manifest.number != number {
+        return Err(StateError::damaged(
+            path,
+            format!("it is of revision {}", manifest.number),
+        ));
+    }
+    Ok(manifest)
+}
+
+fn read_file(directory: &Path, entry: &FileEntry) -> Result<PolicyFile, StateError> {
+    let path = directory.join(&entry.stored);
+    let bytes = fs::read(&path).map_err(StateError::io("read", &path))?;
+    if sha256_hex(&bytes) != entry.sha256 {
+        return Err(StateError::damaged(
+            &path,
+            "its SHA-256 is not the one in the manifest",
+        ));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| StateError::damaged(&path, error.to_string()))?;
+    Ok(PolicyFile {
+        path: entry.path.clone(),
+        text: text.into(),
+    })
+}
+
+fn write_files(
+    directory: &Path,
+    number: u64,
+    parent: Option<u64>,
+    new: NewRevision,
+) -> Result<Manifest, StateError> {
+    let mut files = Vec::new();
+    for (index, file) in new.files.iter().enumerate() {
+        let name = file
+            .path
+            .file_name()
+            .map_or("policy".into(), |name| name.to_string_lossy());
+        let stored = format!("{index:02}-{name}");
+        write(&directory.join(&stored), file.text.as_bytes())?;
+        files.push(FileEntry {
+            path: file.path.clone(),
+            stored,
+            sha256: sha256_hex(file.text.as_bytes()),
+        });
+    }
+    let manifest = Manifest {
+        format: MANIFEST_FORMAT,
+        number,
+        parent,
+        created: Timestamp::now(),
+        by: new.by,
+        cause: new.cause,
+        why: new.why,
+        role: new.role,
+        host: new.host,
+        policy_hash: new.policy_hash,
+        changes: new.changes,
+        files,
+    };
+    let path = directory.join(MANIFEST);
+    let text = serde_json::to_vec_pretty(&manifest)
+        .map_err(|error| StateError::damaged(&path, error.to_string()))?;
+    write(&path, &text)?;
+    durable::sync_directory(directory).map_err(StateError::io("write", directory))?;
+    Ok(manifest)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    durable::write_new(path, bytes, PRIVATE).map_err(StateError::io("write", path))
+}
+
+fn remove_directory(path: &Path) -> Result<(), StateError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use super::*;
+
+fn new(text: &str) -> NewRevision {
+    NewRevision {
+        by: Actor {
+            uid: 0,
+            user: Some("root".into()),
+        },
+        cause: Cause::Reload,
+        why: Some("a test".into()),
+        role: "web".into(),
+        host: None,
+        policy_hash: "00".into(),
+        changes: vec!["added rule ssh".into()],
+        files: ["base.toml", "web.toml"]
+            .map(|name| PolicyFile {
+                path: Path::new("/etc/firewall-agent/policy").join(name),
+                text: format!("# {name}: {text}\n").into(),
+            })
+            .to_vec(),
+    }
+}
+
+struct Fixture {
+    directory: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("a directory"),
+        }
+    }
+
+    fn open(&self) -> (Revisions, Recovered) {
+        let state = StateDirectory::open(self.directory.path()).expect("free");
+        Revisions::open(&state).expect("usable")
+    }
+
+    fn with_revisions(texts: &[&str]) -> Self {
+        let fixture = Self::new();
+        let (mut revisions, _) = fixture.open();
+        for text in texts {
+            let manifest = revisions.write(new(text)).expect("written");
+            revisions.confirm(manifest.number).expect("confirmed");
+        }
+        fixture
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+fn number(recovered: &Recovered) -> Option<u64> {
+    recovered
+        .revision
+        .as_ref()
+        .map(|revision| revision.manifest.number)
+}
+
+#[test]
+fn nothing_is_found_where_nothing_was_written() {
+    let (revisions, recovered) = Fixture::new().open();
+    assert_eq!((revisions.current(), number(&recovered)), (None, None));
+    assert!(recovered.problems.is_empty());
+}
+
+#[test]
+fn a_confirmed_revision_comes_back_whole() {
+    let fixture = Fixture::with_revisions(&["one", "two"]);
+    let (revisions, recovered) = fixture.open();
+    let revision = recovered.revision.expect("there");
+    assert_eq!(revisions.current(), Some(2));
+    assert_eq!(revision.manifest.parent, Some(1));
+    assert_eq!(revision.files, new("two").files);
+    assert_eq!(revisions.read(1).expect("kept").files, new("one").files);
+}
+
+#[test]
+fn what_was_not_confirmed_does_not_count_and_goes_at_the_next_start() {
+    let fixture = Fixture::with_revisions(&["one"]);
+    let (revisions, _) = fixture.open();
+    assert_eq!(revisions.write(new("two")).expect("written").number, 2);
+    let (revisions, recovered) = fixture.open();
+    assert_eq!(number(&recovered), Some(1));
+    assert_eq!(revisions.numbers().expect("listed"), BTreeSet::from([1]));
+}
+
+#[test]
+fn a_half_written_revision_is_in_nobodys_way() {
+    let fixture = Fixture::with_revisions(&["one"]);
+    fs::create_dir(fixture.path("revisions/.2.partial")).expect("made");
+    fs::write(fixture.path("revisions/.2.partial/00-base.toml"), "half").expect("written");
+    let (revisions, recovered) = fixture.open();
+    assert_eq!(number(&recovered), Some(1));
+    assert_eq!(revisions.write(new("two")).expect("written").number, 2);
+    assert_eq!(revisions.read(2).expect("whole").files, new("two").files);
+}
+
+#[test]
+fn a_damaged_revision_is_named_and_the_one_before_is_used() {
+    let fixture = Fixture::with_revisions(&["one", "two"]);
+    fs::write(fixture.path("revisions/2/01-web.toml"), "something else").expect("written");
+    let (revisions, recovered) = fixture.open();
+    assert_eq!(number(&recovered), Some(1));
+    assert_eq!(revisions.current(), Some(1));
+    let problem = recovered.problems[0].to_string();
+    assert!(
+        problem.contains("revisions/2/01-web.toml is damaged"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_damaged_manifest_is_named() {
+    let fixture = Fixture::with_revisions(&["one", "two"]);
+    fs::write(fixture.path("revisions/2/manifest.json"), "{\"format\": 1").expect("written");
+    let (_, recovered) = fixture.open();
+    assert_eq!(number(&recovered), Some(1));
+    let problem = recovered.problems[0].to_string();
+    assert!(
+        problem.contains("revisions/2/manifest.json is damaged"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_damaged_pointer_leads_to_the_newest_good_revision() {
+    for damage in ["", "two\n"] {
+        let fixture = Fixture::with_revisions(&["one", "two"]);
+        fs::write(fixture.path("current"), damage).expect("written");
+        let (_, recovered) = fixture.open();
+        assert_eq!(number(&recovered), Some(2));
+        assert!(recovered.problems[0].to_string().contains("current is damaged"));
+    }
+}
+
+#[test]
+fn a_missing_pointer_is_reported_if_there_are_revisions() {
+    let fixture = Fixture::with_revisions(&["one"]);
+    fs::remove_file(fixture.path("current")).expect("removed");
+    let (_, recovered) = fixture.open();
+    assert_eq!((number(&recovered), recovered.problems.len()), (Some(1), 1));
+}
+
+#[test]
+fn with_every_revision_damaged_there_is_none() {
+    let fixture = Fixture::with_revisions(&["one", "two"]);
+    for number in [1, 2] {
+        fs::remove_file(fixture.path(&format!("revisions/{number}/manifest.json"))).expect("removed");
+    }
+    let (revisions, recovered) = fixture.open();
+    assert_eq!((number(&recovered), recovered.problems.len()), (None, 2));
+    assert_eq!(
+        revisions.write(new("three")).expect("written").number,
+        3,
+        "numbers are not used twice"
+    );
+}

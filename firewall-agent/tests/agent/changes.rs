@@ -1,0 +1,415 @@
+//! Reload, and rules added and deleted: as a whole, or not at all.
+
+use std::{fs, net::SocketAddr};
+
+use crate::host::{BASE, Host, INVENTORY, WEB, debug_rule, holds, operator, refused, rule_names};
+use firewall_agent::{
+    control::protocol::{FailureKind, FlowFilter, RulePlace},
+    dataplane::{
+        FlowTable, SocketFlow,
+        fake::{FakeKernel, Operation},
+    },
+    state::Cause,
+};
+use firewall_common::{
+    address::Address,
+    flow::{FlowKey, Inserted, State},
+};
+
+const MORE: &str = "\n[[rule]]\nname = \"more\"\nallow = \"tcp/8080\"\nfrom = \"management\"\n";
+
+#[test]
+fn a_reload_puts_changed_files_in_force_as_a_new_revision() {
+    let host = Host::new();
+    let agent = host.start();
+    let before = agent.status().expect("the kernel answers");
+    host.append("web.toml", MORE);
+    let changed = agent
+        .reload(&operator(), Cause::Reload, Some("a new port".into()))
+        .expect("the files are right");
+    assert_eq!((changed.revision, changed.changed), (2, true));
+    assert_eq!(changed.changes, ["added rule more"]);
+    assert!(changed.generation > before.generation);
+    assert!(rule_names(&agent).contains(&"more".to_owned()));
+    let revision = agent
+        .status()
+        .expect("the kernel answers")
+        .revision
+        .expect("there is one");
+    assert_eq!(
+        (revision.by, revision.why.as_deref()),
+        (operator(), Some("a new port"))
+    );
+}
+
+#[test]
+fn a_reload_of_the_same_files_changes_nothing() {
+    let host = Host::new();
+    let agent = host.start();
+    let before = agent.status().expect("the kernel answers");
+    let changed = agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("the files are right");
+    assert_eq!((changed.revision, changed.changed), (1, false));
+    assert_eq!(changed.generation, before.generation);
+}
+
+#[test]
+fn wrong_files_change_nothing_and_are_told_of() {
+    let host = Host::new();
+    let agent = host.start();
+    let before = agent.status().expect("the kernel answers");
+    host.append(
+        "web.toml",
+        "\n[[rule]]\nname = \"wrong\"\nallow = \"htps\"\nfrom = \"any\"\n",
+    );
+    let failure = refused(agent.reload(&operator(), Cause::Signal, None));
+    assert_eq!(failure.kind, FailureKind::Policy);
+    assert_eq!(failure.findings[0].line, 10);
+    let after = agent.status().expect("the kernel answers");
+    assert_eq!(
+        (after.generation, &after.policy_hash),
+        (before.generation, &before.policy_hash)
+    );
+    assert!(after.pending);
+    let last = after.last_reload.expect("it is remembered");
+    assert_eq!((last.cause, last.failure), (Cause::Signal, Some(failure)));
+}
+
+#[test]
+fn a_kernel_that_refuses_changes_nothing() {
+    for operation in [
+        Operation::Load,
+        Operation::ReadBack,
+        Operation::Switch,
+        Operation::Links,
+    ] {
+        let host = Host::new();
+        let agent = host.start();
+        let before = agent.status().expect("the kernel answers");
+        host.append("web.toml", MORE);
+        host.kernel.fail(operation);
+        let failure = refused(agent.reload(&operator(), Cause::Reload, None));
+        assert_eq!(failure.kind, FailureKind::Failed, "{operation:?}");
+        let after = agent.status().expect("the kernel answers");
+        assert_eq!(after.generation, before.generation, "{operation:?}");
+        assert_eq!(after.rules, before.rules);
+        host.kernel.mend(operation);
+        let changed = agent
+            .reload(&operator(), Cause::Reload, None)
+            .expect("it works again");
+        assert_eq!(changed.revision, 2, "{operation:?}: no number is lost");
+    }
+}
+
+#[test]
+fn a_disk_that_refuses_changes_nothing() {
+    let host = Host::new();
+    let agent = host.start();
+    let before = agent.status().expect("the kernel answers");
+    // A file where the directory of the next revision would be written.
+    fs::write(host.path("state/revisions/.2.partial"), "in the way").expect("written");
+    host.append("web.toml", MORE);
+    refused(agent.reload(&operator(), Cause::Reload, None));
+    assert_eq!(
+        agent.status().expect("the kernel answers").generation,
+        before.generation
+    );
+    // A directory where the pointer would be written: the kernel has switched by then, and switches back.
+    fs::remove_file(host.path("state/revisions/.2.partial")).expect("removed");
+    let current = host.path("state/current");
+    fs::remove_file(&current).expect("removed");
+    fs::create_dir(&current).expect("made");
+    refused(agent.reload(&operator(), Cause::Reload, None));
+    let after = agent.status().expect("the kernel answers");
+    assert_eq!((after.generation, after.rules), (before.generation, before.rules));
+    assert!(!host.path("state/revisions/2").exists());
+}
+
+#[test]
+fn an_interface_that_is_newly_named_and_cannot_be_attached_stops_the_change() {
+    let host = Host::new();
+    host.kernel.add_link(FakeKernel::link(3, "wan0"));
+    let agent = host.start();
+    host.write("base.toml", &BASE.replace("\"eth*\"", "\"eth*\", \"wan*\""));
+    host.kernel.fail(Operation::Attach);
+    let failure = refused(agent.reload(&operator(), Cause::Reload, None));
+    assert!(failure.message.contains("wan0"), "{}", failure.message);
+    host.kernel.mend(Operation::Attach);
+    agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("it can be attached");
+    assert_eq!(agent.status().expect("the kernel answers").interfaces.len(), 2);
+}
+
+#[test]
+fn an_interface_that_is_not_named_any_more_is_detached() {
+    let host = Host::new();
+    host.kernel.add_link(FakeKernel::link(3, "eth1"));
+    let agent = host.start();
+    assert_eq!(agent.status().expect("the kernel answers").interfaces.len(), 2);
+    host.write("base.toml", &BASE.replace("\"eth*\"", "\"eth1\""));
+    agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("the files are right");
+    let interfaces = agent.status().expect("the kernel answers").interfaces;
+    assert_eq!(
+        interfaces.iter().map(|one| &*one.name).collect::<Vec<_>>(),
+        ["eth1"]
+    );
+}
+
+#[test]
+fn an_added_rule_is_live_and_in_the_file_of_the_role() {
+    let host = Host::new();
+    let agent = host.start();
+    let changed = agent.add_rule(&operator(), &debug_rule()).expect("it fits");
+    assert_eq!(changed.file, Some(host.policy_file("web.toml")));
+    assert_eq!(changed.changes, ["added rule debug"]);
+    assert!(rule_names(&agent).contains(&"debug".to_owned()));
+    assert!(
+        host.read("web.toml").starts_with(WEB),
+        "the rest of the file is kept"
+    );
+    let status = agent.status().expect("the kernel answers");
+    assert!(!status.pending);
+    let revision = status.revision.expect("there is one");
+    assert_eq!(
+        (revision.number, revision.cause, revision.why.as_deref()),
+        (2, Cause::RuleAdd, Some("a test"))
+    );
+
+    let changed = agent
+        .delete_rule(&operator(), "debug", None)
+        .expect("it is there");
+    assert_eq!(
+        (changed.revision, changed.changes),
+        (3, vec!["deleted rule debug".to_owned()])
+    );
+    assert!(
+        holds(&host.policy_file("web.toml"), WEB),
+        "byte for byte as before"
+    );
+    assert!(!rule_names(&agent).contains(&"debug".to_owned()));
+}
+
+#[test]
+fn a_rule_goes_where_it_is_wanted() {
+    let host = Host::new();
+    let agent = host.start();
+    let mut rule = debug_rule();
+    rule.file = Some("base.toml".into());
+    rule.place = RulePlace::Before("ssh".into());
+    let changed = agent.add_rule(&operator(), &rule).expect("it fits");
+    assert_eq!(changed.file, Some(host.policy_file("base.toml")));
+    assert_eq!(rule_names(&agent)[0], "debug");
+    rule.rule.name = "debug-2".into();
+    rule.file = Some("nonexistent.toml".into());
+    let failure = refused(agent.add_rule(&operator(), &rule));
+    assert_eq!(failure.kind, FailureKind::NotFound);
+}
+
+#[test]
+fn a_rule_that_is_wrong_changes_nothing() {
+    let host = Host::new();
+    let agent = host.start();
+    let mut rule = debug_rule();
+    rule.rule.from = vec!["managment".into()];
+    let failure = refused(agent.add_rule(&operator(), &rule));
+    assert_eq!(failure.kind, FailureKind::Policy);
+    assert!(
+        failure
+            .findings
+            .iter()
+            .any(|finding| finding.message.contains("managment"))
+    );
+    assert!(holds(&host.policy_file("web.toml"), WEB));
+    assert_eq!(
+        agent
+            .status()
+            .expect("the kernel answers")
+            .revision
+            .expect("there is one")
+            .number,
+        1
+    );
+}
+
+#[test]
+fn a_rule_that_the_kernel_refuses_is_taken_out_of_the_file_again() {
+    let host = Host::new();
+    let agent = host.start();
+    host.kernel.fail(Operation::Load);
+    refused(agent.add_rule(&operator(), &debug_rule()));
+    assert!(holds(&host.policy_file("web.toml"), WEB));
+    host.kernel.mend(Operation::Load);
+    agent
+        .add_rule(&operator(), &debug_rule())
+        .expect("it works again");
+}
+
+#[test]
+fn with_other_changes_pending_no_rule_is_edited() {
+    let host = Host::new();
+    let agent = host.start();
+    host.append("base.toml", "# a remark\n");
+    for failure in [
+        refused(agent.add_rule(&operator(), &debug_rule())),
+        refused(agent.delete_rule(&operator(), "site", None)),
+    ] {
+        assert_eq!(failure.kind, FailureKind::Conflict);
+    }
+    assert!(holds(&host.policy_file("web.toml"), WEB));
+    agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("the files are right");
+    agent
+        .add_rule(&operator(), &debug_rule())
+        .expect("nothing is pending");
+}
+
+#[test]
+fn a_rule_that_is_not_there_cannot_be_deleted() {
+    let host = Host::new();
+    let agent = host.start();
+    let failure = refused(agent.delete_rule(&operator(), "sites", None));
+    assert_eq!(failure.kind, FailureKind::NotFound);
+    let failure = refused(agent.delete_rule(&operator(), "default", None));
+    assert_eq!(failure.kind, FailureKind::NotFound);
+}
+
+#[test]
+fn a_rule_is_shown_as_written_and_as_in_force() {
+    let host = Host::new();
+    let agent = host.start();
+    let detail = agent.rule("site").expect("it is there");
+    assert!(
+        detail.text.contains("name = \"site\" # the site"),
+        "{}",
+        detail.text
+    );
+    assert_eq!(detail.rules[0].what, "tcp 80,443");
+    assert_eq!(detail.rules[0].origin, "web.toml:3");
+    assert_eq!(refused(agent.rule("sites")).kind, FailureKind::NotFound);
+}
+
+#[test]
+fn counters_belong_to_names_and_survive_edits_and_restarts() {
+    let host = Host::new();
+    let agent = host.start();
+    // Rules of the policy are numbered from 3 on, in the order of their names: site, ssh, web-to-db.
+    host.kernel.set_counters(|counters| counters.rules[3].packets = 7);
+    let packets = |agent: &firewall_agent::daemon::Agent, name: &str| {
+        let counters = agent.counters().expect("the kernel answers");
+        let mut rules = counters.rules.into_iter();
+        rules
+            .find(|rule| rule.rule == name)
+            .map(|rule| rule.total.packets)
+    };
+    assert_eq!(packets(&agent, "site"), Some(7));
+    host.write(
+        "base.toml",
+        &BASE.replace(
+            "[[rule]]\nname = \"web-to-db\"",
+            &format!("{}\n[[rule]]\nname = \"web-to-db\"", MORE.trim()),
+        ),
+    );
+    agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("the files are right");
+    assert_eq!(packets(&agent, "site"), Some(7));
+    assert_eq!(packets(&agent, "more"), Some(0));
+    agent.delete_rule(&operator(), "site", None).expect("it is there");
+    assert_eq!(packets(&agent, "site"), None);
+    drop(agent);
+    let agent = host.start();
+    host.write("web.toml", WEB);
+    agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("the files are right");
+    assert_eq!(packets(&agent, "site"), Some(7), "also after it was away");
+}
+
+#[test]
+fn the_first_enforcement_takes_over_connections_that_the_policy_allows() {
+    let host = Host::new();
+    let socket = |local: &str, remote: &str, opened_by_remote| SocketFlow {
+        protocol: 6,
+        local: local.parse::<SocketAddr>().expect("an address"),
+        remote: remote.parse::<SocketAddr>().expect("an address"),
+        opened_by_remote,
+        fins: 0,
+        interface: Some("eth0".into()),
+    };
+    host.kernel.set_sockets(vec![
+        socket("10.77.2.10:22", "10.77.9.5:40000", true),
+        socket("[fd77:2::10]:50000", "[fd77:3::10]:3306", false),
+        socket("10.77.2.10:22", "203.0.113.66:40000", true),
+        socket("10.77.2.10:50001", "203.0.113.66:80", false),
+    ]);
+    let agent = host.start();
+    let flows = agent
+        .flows(&FlowFilter::default(), 100)
+        .expect("the kernel answers");
+    let mut rules: Vec<&str> = flows.flows.iter().map(|flow| &*flow.rule).collect();
+    rules.sort_unstable();
+    assert_eq!(rules, ["ssh", "web-to-db"]);
+    assert!(flows.flows.iter().all(|flow| flow.state == "established"));
+}
+
+#[test]
+fn flows_are_listed_and_ended_by_what_they_are() {
+    let host = Host::new();
+    let agent = host.start();
+    for (last, port) in [(1, 443), (2, 443), (3, 80)] {
+        let (family, remote) = Address::from_ip([198, 51, 100, last].into());
+        let key = FlowKey {
+            remote,
+            local: Address::from_v4([10, 77, 2, 10]),
+            remote_port: 40000,
+            local_port: port,
+            protocol: 6,
+            family: family as u8,
+            reserved: 0,
+        };
+        let inserted = host
+            .kernel
+            .insert_flow(FlowTable::Assured, key, State::Established, 3);
+        assert_eq!(inserted, Inserted::Done);
+    }
+    let filter = |text: &str| serde_json::from_str::<FlowFilter>(text).expect("a filter");
+    let count = |text: &str| agent.flows(&filter(text), 100).map(|flows| flows.total);
+    assert_eq!(count("{}"), Ok(3));
+    assert_eq!(count(r#"{"port":443}"#), Ok(2));
+    assert_eq!(count(r#"{"port":443,"remote":"198.51.100.2/32"}"#), Ok(1));
+    assert_eq!(count(r#"{"rule":"site"}"#), Ok(3));
+    assert_eq!(count(r#"{"rule":"ssh"}"#), Ok(0));
+    assert_eq!(count(r#"{"protocol":17}"#), Ok(0));
+    assert_eq!(count(r#"{"state":"established"}"#), Ok(3));
+    assert_eq!(
+        refused(count(r#"{"state":"tired"}"#)).kind,
+        FailureKind::BadRequest
+    );
+    assert_eq!(refused(count(r#"{"rule":"sites"}"#)).kind, FailureKind::NotFound);
+    let flows = agent.flows(&filter("{}"), 2).expect("the kernel answers");
+    assert_eq!((flows.flows.len(), flows.total), (2, 3));
+    let deleted = agent
+        .delete_flows(&operator(), &filter(r#"{"port":443}"#))
+        .expect("the kernel answers");
+    assert_eq!(deleted.flows, 2);
+    assert_eq!(count("{}"), Ok(1));
+}
+
+#[test]
+fn files_of_the_inventory_count_as_well() {
+    let host = Host::new();
+    let agent = host.start();
+    host.write(
+        "inventory.toml",
+        &INVENTORY.replace("10.77.9.0/24", "10.77.8.0/24"),
+    );
+    let changed = agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("the files are right");
+    assert_eq!(changed.changes, ["changed rule ssh"]);
+}

@@ -1,0 +1,10 @@
+//! The agent on a kernel in memory: what a start puts in force, what changes do, and what clients can do to it.
+
+mod changes;
+mod control_socket;
+mod exposition;
+mod fwctl;
+mod host;
+mod metrics;
+mod running;
+mod start;

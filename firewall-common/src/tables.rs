@@ -1,0 +1,53 @@
+//! The tables as the verdict path sees them. The kernel's maps and a host test's collections implement these.
+
+use crate::{
+    address::{Address, Family},
+    event::Event,
+    flow::Bucket,
+    fragment::{FragmentKey, FragmentRecord},
+    image::Block,
+};
+
+/// The image of one slot.
+pub trait Image {
+    /// Block `index`, if the image is that long.
+    fn block(&self, index: u32) -> Option<&Block>;
+
+    /// Returns `value`. The kernel's verifier is made to forget how it came about, by a way through a map's memory:
+    /// it would otherwise keep apart every way that leads to a place in a table, and walk what follows for each.
+    fn forget(&self, value: u32) -> u32 {
+        value
+    }
+}
+
+/// An image in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct SliceImage<'a>(pub &'a [Block]);
+
+impl Image for SliceImage<'_> {
+    fn block(&self, index: u32) -> Option<&Block> {
+        self.0.get(index as usize)
+    }
+}
+
+/// One of the two flow tables.
+pub trait Buckets {
+    /// Bucket `index`; it exists for every index up to the table's mask.
+    fn bucket(&self, index: u32) -> Option<&Bucket>;
+}
+
+/// Tables that only packets beside the live-flow path look at.
+pub trait SlowTables {
+    /// Whether `address` is one of this host's, broadcast addresses included.
+    fn is_local(&self, family: Family, address: Address) -> bool;
+    /// Whether a ban covers `address` at `now_ticks`.
+    fn is_banned(&self, family: Family, address: Address, now_ticks: u32) -> bool;
+    /// The verdict on the first fragment of a datagram.
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
+    /// Keeps the verdict on a first fragment.
+    fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord);
+    /// Takes one of the tokens that a source has for later fragments without a first one.
+    fn take_orphan_token(&self, family: Family, source: Address, now_ticks: u32) -> bool;
+    /// Hands an event to user space, if the budget of its rule or reason allows.
+    fn log(&self, event: &Event, per_second: u16, now_ticks: u32);
+}

@@ -1,0 +1,104 @@
+//! Counters and events of one packet.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use firewall_common::{
+    counters::{self, Counter, Hook, Outcome},
+    event::REASON_EVENTS_PER_SECOND,
+    headers::Headers,
+    judge::{self, Work},
+    reason::Reason,
+    tables::SlowTables,
+    verdict::{Decision, NO_RULE, Verdict},
+};
+
+use crate::{
+    maps::{INTERFACE_COUNTERS, REASON_COUNTERS, RULE_COUNTERS, WORK},
+    tables::KernelTables,
+};
+
+/// Room beside the stack, for this hook on this CPU.
+#[inline(always)]
+pub(crate) fn work(place: u32) -> Option<&'static mut Work> {
+    // SAFETY: a per-CPU map value; no other program of this hook runs on this CPU meanwhile.
+    WORK.get_ptr_mut(place).map(|work| unsafe { &mut *work })
+}
+
+#[inline(always)]
+fn add(counter: Option<*mut Counter>, bytes: u32) {
+    if let Some(counter) = counter {
+        // SAFETY: a per-CPU map value, checked for null.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).bytes += u64::from(bytes);
+        }
+    }
+}
+
+/// Counts a packet of a live flow: its rule and its interface.
+#[inline(always)]
+pub(crate) fn count(headers: &Headers, decision: &Decision, hook: Hook) {
+    if decision.rule != NO_RULE
+        && let Some(counter) = RULE_COUNTERS.get_ptr_mut(u32::from(decision.rule))
+    {
+        // SAFETY: a per-CPU map value, checked for null.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).bytes += u64::from(headers.frame_bytes);
+            if !matches!(decision.reason, Reason::Flow) {
+                (*counter).matches += 1;
+            }
+        }
+    }
+    let outcome = match decision.verdict {
+        Verdict::Pass => Outcome::Passed,
+        Verdict::Drop => Outcome::Dropped,
+        Verdict::Reject => Outcome::Rejected,
+    };
+    let place = counters::interface_index(headers.interface_slot, hook, outcome);
+    add(INTERFACE_COUNTERS.get_ptr_mut(place), headers.frame_bytes);
+}
+
+/// Counts a packet that the live path has not passed, and logs it where its rule or reason wants that.
+#[inline(always)]
+pub(crate) fn settle(headers: &Headers, decision: &Decision, hook: Hook, interface: u32, now_ticks: u32) {
+    count(headers, decision, hook);
+    #[cfg(feature = "log")]
+    trace(
+        interface,
+        decision.verdict as u32,
+        decision.reason as u32,
+        u32::from(decision.rule),
+    );
+    let by_reason = !matches!(decision.reason, Reason::Flow | Reason::Rule);
+    if by_reason {
+        let place = counters::reason_index(hook, decision.reason as u8);
+        add(REASON_COUNTERS.get_ptr_mut(place), headers.frame_bytes);
+    }
+    let dropped = !matches!(decision.verdict, Verdict::Pass);
+    let per_second = if decision.log_per_second != 0 {
+        decision.log_per_second
+    } else if by_reason && dropped {
+        REASON_EVENTS_PER_SECOND
+    } else {
+        return;
+    };
+    // SAFETY: the helper has no arguments.
+    let time = unsafe { bpf_ktime_get_ns() };
+    let Some(work) = work(hook as u32) else { return };
+    work.event = judge::event(headers, decision, hook, interface, time);
+    KernelTables.log(&work.event, per_second, now_ticks);
+}
+
+/// Writes a verdict to the log of `aya-log`: a call, since its many values would push packet pointers off the registers.
+#[cfg(feature = "log")]
+#[inline(never)]
+fn trace(interface: u32, verdict: u32, reason: u32, rule: u32) {
+    aya_log_ebpf::debug!(
+        (),
+        "interface {} verdict {} reason {} rule {}",
+        interface,
+        verdict,
+        reason,
+        rule
+    );
+}

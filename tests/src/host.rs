@@ -1,0 +1,267 @@
+//! A host under a policy, without a kernel: frames go in and out at times of the test's choosing.
+
+use std::net::{IpAddr, SocketAddr};
+
+use firewall_agent::{
+    compile::{compile, timeouts::timeouts},
+    diagnostic::{SourceFile, SourceSet, Style, render_text},
+    engine::HostEngine,
+    policy::{
+        Options, Scope, Target, check,
+        model::{AddressSet, Failsafe, Timers, ValidPolicy},
+    },
+};
+use firewall_common::{
+    cell::{Cell, Mode},
+    counters::Hook,
+    flow::State,
+    image::Block,
+    verdict::{Decision, NO_RULE, Verdict},
+};
+
+use crate::frames::Packet;
+
+/// What every test policy starts with; rules and options follow.
+const PRELUDE: &str = r#"
+layer = "role test"
+interfaces = ["eth*"]
+
+[defaults]
+incoming = "drop"
+outgoing = "reject"
+forwarded = "drop"
+"#;
+
+/// When a test begins: the clock wraps some minutes later.
+const START_TICKS: u32 = u32::MAX - 3000;
+
+/// Slot 1 is `eth0`, slot 2 `eth1`.
+const INTERFACES: [(u8, &str); 2] = [(1, "eth0"), (2, "eth1")];
+
+/// Addresses of one family that the tests use.
+#[derive(Debug, Clone, Copy)]
+pub struct Net {
+    /// This host.
+    pub server: IpAddr,
+    /// Somebody who is allowed things.
+    pub client: IpAddr,
+    /// Somebody else.
+    pub other: IpAddr,
+    /// A router on the way.
+    pub router: IpAddr,
+    /// Whom the failsafe lets in.
+    pub manager: IpAddr,
+    /// The failsafe's name server.
+    pub resolver: IpAddr,
+}
+
+/// Both families.
+#[must_use]
+pub fn nets() -> [Net; 2] {
+    ["10.0.", "fd00:"].map(|prefix| {
+        let address = |last: &str| {
+            let text = if prefix.contains(':') {
+                format!("{prefix}:{last}")
+            } else {
+                format!("{prefix}0.{last}")
+            };
+            text.parse().expect("an address")
+        };
+        Net {
+            server: address("1"),
+            client: address("2"),
+            other: address("3"),
+            router: address("4"),
+            manager: address("9"),
+            resolver: address("53"),
+        }
+    })
+}
+
+/// The end of a connection.
+#[must_use]
+pub fn end(address: IpAddr, port: u16) -> SocketAddr {
+    (address, port).into()
+}
+
+/// The failsafe of every test: the managers to port 22, and the resolvers.
+#[must_use]
+pub fn failsafe() -> Failsafe {
+    let [v4, v6] = nets();
+    let one = |pick: fn(&Net) -> IpAddr| {
+        let mut set = AddressSet::default();
+        for address in [pick(&v4), pick(&v6)] {
+            match address {
+                IpAddr::V4(v4) => set.v4.push(v4.to_bits()..=v4.to_bits()),
+                IpAddr::V6(v6) => set.v6.push(v6.to_bits()..=v6.to_bits()),
+            }
+        }
+        set
+    };
+    Failsafe {
+        management_sources: one(|net| net.manager),
+        management_ports: vec![22],
+        resolvers: one(|net| net.resolver),
+    }
+}
+
+/// The policy that a text in the policy language stands for.
+#[must_use]
+pub fn policy(text: &str) -> ValidPolicy {
+    let mut sources = SourceSet::new();
+    sources.add(SourceFile::new("test.toml", format!("{PRELUDE}{text}")));
+    let options = Options {
+        scope: Scope::One(Target {
+            role: Some("test".into()),
+            host: None,
+        }),
+        failsafe: Some(failsafe()),
+        today: None,
+    };
+    let mut checked = check(sources, &options);
+    let found: Vec<_> = checked
+        .diagnostics
+        .iter()
+        .map(|one| render_text(one, &checked.sources, Style::Plain))
+        .collect();
+    assert!(!checked.has_errors(), "{}", found.join("\n"));
+    checked.policies.remove(0)
+}
+
+/// A host.
+#[derive(Debug)]
+pub struct Host {
+    /// What judges.
+    pub engine: HostEngine,
+    /// Of rules, by the number of their counters; a name keeps its number over all policies.
+    names: Vec<String>,
+    now_ticks: u32,
+    epoch: u32,
+    in_force: u8,
+}
+
+impl Host {
+    /// A host with the addresses of [`nets`] under a policy of these rules.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let mut names = vec!["default".to_owned(); 3];
+        let (image, timers) = bind(text, &mut names);
+        let mut engine = HostEngine::new(&image, |clock| timeouts(&timers, clock));
+        for net in nets() {
+            engine.tables().add_local(net.server);
+        }
+        Self {
+            engine,
+            names,
+            now_ticks: START_TICKS,
+            epoch: 1,
+            in_force: 0,
+        }
+    }
+
+    /// Puts another policy into a slot, as a new epoch, without switching to it.
+    pub fn load(&mut self, slot: u8, text: &str) {
+        self.epoch += 1;
+        self.load_as(slot, text, self.epoch);
+    }
+
+    fn load_as(&mut self, slot: u8, text: &str, epoch: u32) {
+        let (image, timers) = bind(text, &mut self.names);
+        let timeouts = timeouts(&timers, self.engine.clock());
+        self.engine.load(slot, &image, epoch, timeouts);
+    }
+
+    /// Takes all rules out of a slot, keeping its epoch: whoever asks them afterwards is dropped by default.
+    pub fn gut(&mut self, slot: u8) {
+        self.load_as(slot, "", self.epoch);
+    }
+
+    /// Puts a slot in force; with a deadline, `fallback` takes over so many seconds later.
+    pub fn switch(&mut self, slot: u8, mode: Mode, deadline: Option<(u8, u32)>) {
+        self.in_force = slot;
+        self.engine.switch(Cell {
+            slot,
+            fallback: deadline.map_or(slot, |(fallback, _)| fallback),
+            mode,
+            deadline_ticks: deadline.map(|(_, seconds)| self.after(seconds)),
+        });
+    }
+
+    /// Loads a policy into the other one of the first two slots and switches to it.
+    pub fn replace(&mut self, text: &str) {
+        let slot = 1 - self.in_force;
+        self.load(slot, text);
+        self.switch(slot, Mode::Normal, None);
+    }
+
+    /// The clock so many seconds from now, in ticks.
+    #[must_use]
+    pub fn after(&self, seconds: u32) -> u32 {
+        self.now_ticks.wrapping_add(self.engine.clock().ticks(seconds))
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, seconds: u32) {
+        self.now_ticks = self.after(seconds);
+    }
+
+    /// What becomes of a packet that comes in on `eth0`: verdict, reason and rule.
+    pub fn incoming(&self, packet: &Packet) -> String {
+        self.frame(&packet.frame(), Hook::Ingress)
+    }
+
+    /// What becomes of a packet that goes out on `eth0`.
+    pub fn outgoing(&self, packet: &Packet) -> String {
+        self.frame(&packet.frame(), Hook::Egress)
+    }
+
+    /// What becomes of a frame on `eth0`.
+    pub fn frame(&self, frame: &[u8], hook: Hook) -> String {
+        self.tell(self.engine.packet(frame, hook, 1, self.now_ticks))
+    }
+
+    /// What becomes of a frame on the interface of this slot.
+    pub fn frame_on(&self, slot: u8, frame: &[u8], hook: Hook) -> String {
+        self.tell(self.engine.packet(frame, hook, slot, self.now_ticks))
+    }
+
+    /// States of all flows, half-open ones first.
+    #[must_use]
+    pub fn states(&self) -> Vec<State> {
+        let half = self.engine.half_flows().iter();
+        half.chain(self.engine.flows().iter())
+            .map(|(_, flow)| flow.state)
+            .collect()
+    }
+
+    fn tell(&self, decision: Decision) -> String {
+        let verdict = match decision.verdict {
+            Verdict::Pass => "pass",
+            Verdict::Drop => "drop",
+            Verdict::Reject => "reject",
+        };
+        let reason = decision.reason.name();
+        if decision.rule == NO_RULE || reason == "default" {
+            return format!("{verdict} {reason}");
+        }
+        format!("{verdict} {reason} {}", self.names[usize::from(decision.rule)])
+    }
+}
+
+/// A policy as it goes into a slot, with a number for each name that has none yet.
+fn bind(text: &str, names: &mut Vec<String>) -> (Vec<Block>, Timers) {
+    let compiled = compile(&policy(text)).expect("the policy compiles");
+    for rule in compiled.rules() {
+        if !names.iter().any(|name| **name == *rule.name) {
+            names.push(rule.name.to_string());
+        }
+    }
+    let number = |wanted: &str| {
+        let place = names.iter().position(|name| name == wanted);
+        place
+            .and_then(|place| u16::try_from(place).ok())
+            .unwrap_or(NO_RULE)
+    };
+    let bound = compiled.bind(&number, INTERFACES).expect("slots 1 and 2");
+    (bound.blocks().to_vec(), *compiled.timers())
+}
