@@ -93,8 +93,10 @@ pub enum Next {
     BeforeRules,
     /// On to [`judge_by_rules`].
     Rules,
-    /// On to [`judge_by_record`].
-    Record,
+    /// On to [`settle`].
+    Settle,
+    /// On to [`enter`].
+    Enter,
     /// Back to [`judge_by_flow`]: the rules have taken its flow over into the epoch in force.
     Flow,
 }
@@ -115,7 +117,8 @@ pub fn judge<I: Image, A: Buckets, H: Buckets, S: SlowTables, P: PacketBytes>(
             Next::Flow => judge_by_flow(env, packet, headers, hook, work),
             Next::BeforeRules => judge_before_rules(env, headers, hook, work),
             Next::Rules => judge_by_rules(env, work),
-            Next::Record => judge_by_record(env, headers, hook, work),
+            Next::Settle => settle(env, headers, hook, work),
+            Next::Enter => enter(env, headers, hook, work),
             Next::Decided(decision) => return decision,
         };
     }
@@ -175,7 +178,7 @@ pub fn judge_by_rules<I: Image, A, H, S>(env: &Env<'_, I, A, H, S>, work: &mut W
     match classify::answer(env.image, &image, &mut work.question) {
         Some(record) => {
             work.record = record;
-            Next::Record
+            Next::Settle
         }
         None => Next::Decided(Decision::by(Reason::Internal)),
     }
@@ -183,17 +186,31 @@ pub fn judge_by_rules<I: Image, A, H, S>(env: &Env<'_, I, A, H, S>, work: &mut W
 
 /// Fourth step: what the deciding rule's record means for the packet and its flow.
 #[inline(always)]
-pub fn judge_by_record<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
+pub fn settle<I, A: Buckets, H: Buckets, S: SlowTables>(
     env: &Env<'_, I, A, H, S>,
     headers: &Headers,
     hook: Hook,
     work: &mut Work,
 ) -> Next {
-    let decision = match by_record(env, headers, hook, work) {
+    let decision = match rules::settle(env, headers, hook, work) {
         Ok(rules::Answer::KeepFlow) => return Next::Flow,
+        Ok(rules::Answer::Enter) => return Next::Enter,
         Ok(rules::Answer::Final(decision)) => decision,
         Err(reason) => Decision::by(reason),
     };
+    keep_first(env, headers, hook, &decision);
+    Next::Decided(decision)
+}
+
+/// Fifth step: the packet's flow is entered.
+#[inline(always)]
+pub fn enter<I, A: Buckets, H: Buckets, S: SlowTables>(
+    env: &Env<'_, I, A, H, S>,
+    headers: &Headers,
+    hook: Hook,
+    work: &mut Work,
+) -> Next {
+    let decision = rules::enter(env, work).unwrap_or_else(Decision::by);
     keep_first(env, headers, hook, &decision);
     Next::Decided(decision)
 }
@@ -302,16 +319,4 @@ fn before_rules<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
         return Err(Reason::Banned);
     }
     rules::prepare(env, headers, family, hook, &image, work)
-}
-
-#[inline(always)]
-fn by_record<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
-    env: &Env<'_, I, A, H, S>,
-    headers: &Headers,
-    hook: Hook,
-    work: &mut Work,
-) -> Result<rules::Answer, Reason> {
-    let image = classify::header(env.image).ok_or(Reason::Internal)?;
-    let family = headers.ip_family().ok_or(Reason::Internal)?;
-    rules::decide(env, headers, family, hook, &image, work)
 }

@@ -181,11 +181,19 @@ pub fn fw_out_rules(context: TcContext) -> i32 {
     }))
 }
 
-/// A slot's fourth program: what the deciding rule means for the flow.
+/// Fourth program, of all slots: what the deciding rule means for the flow.
 #[classifier]
 pub fn fw_out_settle(context: TcContext) -> i32 {
     action(slot_step(&context, |env, headers, work| {
-        judge::judge_by_record(env, headers, Hook::Egress, work)
+        judge::settle(env, headers, Hook::Egress, work)
+    }))
+}
+
+/// Fifth program, of all slots: enters a flow.
+#[classifier]
+pub fn fw_out_enter(context: TcContext) -> i32 {
+    action(slot_step(&context, |env, headers, work| {
+        judge::enter(env, headers, Hook::Egress, work)
     }))
 }
 
@@ -214,8 +222,12 @@ fn slot_step(context: &TcContext, step: impl FnOnce(&SlotEnv<'_>, &Headers, &mut
             tail_call::rules(context, &TC_SLOTS, headers.policy_slot);
             Decision::by(Reason::NoPolicy)
         }
-        Next::Record => {
-            tail_call::record(context, &TC_SLOTS, headers.policy_slot);
+        Next::Settle => {
+            tail_call::settle(context, &TC_SLOTS);
+            Decision::by(Reason::NoPolicy)
+        }
+        Next::Enter => {
+            tail_call::enter(context, &TC_SLOTS);
             Decision::by(Reason::NoPolicy)
         }
         Next::Flow => {

@@ -165,11 +165,19 @@ pub fn fw_in_rules(context: XdpContext) -> u32 {
     }))
 }
 
-/// A slot's fourth program: what the deciding rule means for the flow.
+/// Fourth program, of all slots: what the deciding rule means for the flow.
 #[xdp(frags)]
 pub fn fw_in_settle(context: XdpContext) -> u32 {
     action(slot_step(&context, |env, headers, work| {
-        judge::judge_by_record(env, headers, Hook::Ingress, work)
+        judge::settle(env, headers, Hook::Ingress, work)
+    }))
+}
+
+/// Fifth program, of all slots: enters a flow.
+#[xdp(frags)]
+pub fn fw_in_enter(context: XdpContext) -> u32 {
+    action(slot_step(&context, |env, headers, work| {
+        judge::enter(env, headers, Hook::Ingress, work)
     }))
 }
 
@@ -198,8 +206,12 @@ fn slot_step(context: &XdpContext, step: impl FnOnce(&SlotEnv<'_>, &Headers, &mu
             tail_call::rules(context, &XDP_SLOTS, headers.policy_slot);
             Decision::by(Reason::NoPolicy)
         }
-        Next::Record => {
-            tail_call::record(context, &XDP_SLOTS, headers.policy_slot);
+        Next::Settle => {
+            tail_call::settle(context, &XDP_SLOTS);
+            Decision::by(Reason::NoPolicy)
+        }
+        Next::Enter => {
+            tail_call::enter(context, &XDP_SLOTS);
             Decision::by(Reason::NoPolicy)
         }
         Next::Flow => {

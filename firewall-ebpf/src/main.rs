@@ -12,6 +12,13 @@
     clippy::cast_possible_wrap,
     reason = "BPF has no calls worth their cost on the packet path; numbers are cut to the width of their field"
 )]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::needless_pass_by_value,
+        reason = "aya's macros hand the context to a program by value"
+    )
+)]
 #![expect(
     unreachable_pub,
     reason = "the programs are found by their section, not by their path"

@@ -1,7 +1,9 @@
 //! Tail calls with constant indices, which the JIT turns into direct jumps.
 
 use aya_ebpf::{EbpfContext, maps::ProgramArray};
-use firewall_common::abi::{BEFORE_RULES_INDEX, EXTENSIONS_INDEX, RECORD_INDEX, REJECT_INDEX, RULES_INDEX};
+use firewall_common::abi::{
+    BEFORE_RULES_INDEX, ENTER_INDEX, EXTENSIONS_INDEX, REJECT_INDEX, RULES_INDEX, SETTLE_INDEX,
+};
 
 /// One call site for each index: LLVM would merge ordinary calls into one with an index in a register.
 macro_rules! tail_call {
@@ -68,17 +70,16 @@ pub(crate) fn rules<C: EbpfContext>(context: &C, programs: &'static ProgramArray
     }
 }
 
-/// Goes on in the fourth program of `slot`. Returns only where there is none.
+/// Goes on in the program that draws the conclusions for the flow. Returns only where there is none.
 #[inline(always)]
-pub(crate) fn record<C: EbpfContext>(context: &C, programs: &'static ProgramArray, slot: u8) {
-    let (context, programs) = (context.as_ptr(), &raw const *programs);
-    match slot {
-        0 => tail_call!(context, programs, RECORD_INDEX),
-        1 => tail_call!(context, programs, RECORD_INDEX + 1),
-        2 => tail_call!(context, programs, RECORD_INDEX + 2),
-        3 => tail_call!(context, programs, RECORD_INDEX + 3),
-        _ => {}
-    }
+pub(crate) fn settle<C: EbpfContext>(context: &C, programs: &'static ProgramArray) {
+    tail_call!(context.as_ptr(), &raw const *programs, SETTLE_INDEX);
+}
+
+/// Goes on in the program that enters flows. Returns only where there is none.
+#[inline(always)]
+pub(crate) fn enter<C: EbpfContext>(context: &C, programs: &'static ProgramArray) {
+    tail_call!(context.as_ptr(), &raw const *programs, ENTER_INDEX);
 }
 
 /// Goes on in the reply builder. Returns only where there is none.

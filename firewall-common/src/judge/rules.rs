@@ -23,6 +23,8 @@ pub(super) enum Answer {
     Final(Decision),
     /// Its flow goes on in the epoch in force; the packet is to be judged as one of its.
     KeepFlow,
+    /// [`Work::new`] is to be entered, see [`enter`].
+    Enter,
 }
 
 /// What is known of the packet's flow before the rules are asked. Kept in memory, not in registers: the classifier is
@@ -34,9 +36,11 @@ pub(super) mod known {
     pub(in crate::judge) const LIVE: u32 = 1 << 1;
     /// The packet goes the way of the one that opened it.
     pub(in crate::judge) const OPENERS_WAY: u32 = 1 << 2;
+    /// The policy leaves live flows alone.
+    pub(in crate::judge) const KEEP_LIVE_FLOWS: u32 = 1 << 3;
 }
 
-/// Leaves the question for the classifier in memory, for [`decide`].
+/// Leaves the question for the classifier in memory, and what is known of the flow for [`settle`].
 #[inline(always)]
 pub(super) fn prepare<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     env: &Env<'_, I, A, H, S>,
@@ -46,7 +50,10 @@ pub(super) fn prepare<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     image: &HeaderView<'_>,
     work: &mut Work,
 ) -> Result<(), Reason> {
-    let known = look(env, headers, hook, work);
+    let mut known = look(env, headers, hook, work);
+    if image.flags() & image_flags::KEEP_LIVE_FLOWS != 0 {
+        known |= known::KEEP_LIVE_FLOWS;
+    }
     work.known = known;
     if known & known::LIVE == 0 {
         stateless_refusal(headers, image)?;
@@ -63,23 +70,22 @@ pub(super) fn prepare<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     Ok(())
 }
 
-/// Asks the rules and opens, keeps or ends the flow.
+/// Keeps or ends the flow that there is, and says what flow is to be opened.
 #[inline(always)]
-pub(super) fn decide<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
+pub(super) fn settle<I, A: Buckets, H: Buckets, S: SlowTables>(
     env: &Env<'_, I, A, H, S>,
     headers: &Headers,
-    family: Family,
     hook: Hook,
-    image: &HeaderView<'_>,
     work: &mut Work,
 ) -> Result<Answer, Reason> {
     let record = work.record;
+    let family = headers.ip_family().ok_or(Reason::Internal)?;
     let passes = record.verdict == Verdict::Pass as u8;
     let live = work.known & known::LIVE != 0;
     if work.known & known::IN_TABLE != 0
         && let Some(old) = flows::find(env, &work.subject)
     {
-        let keep_anyway = image.flags() & image_flags::KEEP_LIVE_FLOWS != 0;
+        let keep_anyway = work.known & known::KEEP_LIVE_FLOWS != 0;
         if live && (keep_anyway || passes) {
             return Ok(take_over(env, &old, &record, keep_anyway));
         }
@@ -99,12 +105,24 @@ pub(super) fn decide<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
         } else {
             State::Refused
         };
-        let entered = enter(env, headers, hook, work, &record, state);
-        if passes {
-            entered?;
-        }
+        work.new = new_flow(env, headers, hook, work, state);
+        return Ok(Answer::Enter);
     }
     Ok(Answer::Final(decision(&record)))
+}
+
+/// Enters the flow that [`settle`] has made. Where there is no room, what would have passed is dropped.
+#[inline(always)]
+pub(super) fn enter<I, A, H: Buckets, S>(env: &Env<'_, I, A, H, S>, work: &Work) -> Result<Decision, Reason> {
+    let hash = work.new.key.hash(env.seed);
+    let entered = env
+        .half_flows
+        .insert(&work.new, hash, &env.slot.timeouts_ticks, true);
+    let passes = work.record.verdict == Verdict::Pass as u8;
+    if passes && matches!(entered, Inserted::Refused) {
+        return Err(Reason::FlowTableFull);
+    }
+    Ok(decision(&work.record))
 }
 
 /// Looks for the packet's flow; the answer is bits of [`known`].
@@ -275,43 +293,34 @@ const fn opening_state(headers: &Headers) -> State {
 }
 
 #[inline(always)]
-fn enter<I, A: Buckets, H: Buckets, S>(
+fn new_flow<I, A, H, S>(
     env: &Env<'_, I, A, H, S>,
     headers: &Headers,
     hook: Hook,
-    work: &mut Work,
-    record: &VerdictRecord,
+    work: &Work,
     state: State,
-) -> Result<(), Reason> {
+) -> NewFlow {
     let flags = if matches!(hook, Hook::Ingress) {
         flow_flags::OPENED_BY_REMOTE
     } else {
         0
     };
-    work.new = NewFlow {
+    NewFlow {
         key: work.subject,
         flow: Flow {
             seen_ticks: env.now_ticks,
             state,
             flags,
-            rule: record.rule,
+            rule: work.record.rule,
         }
         .pack(),
         epoch: env.slot.epoch,
-        expires_ticks: record.expires_ticks,
+        expires_ticks: work.record.expires_ticks,
         local_acknowledgement: if flags == 0 {
             headers.tcp_acknowledgement
         } else {
             0
         },
         opened_ticks: env.now_ticks,
-    };
-    let hash = work.subject.hash(env.seed);
-    match env
-        .half_flows
-        .insert(&work.new, hash, &env.slot.timeouts_ticks, true)
-    {
-        Inserted::Done | Inserted::Exists => Ok(()),
-        Inserted::Refused => Err(Reason::FlowTableFull),
     }
 }

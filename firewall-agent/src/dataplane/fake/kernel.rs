@@ -38,11 +38,11 @@ pub enum Operation {
     Load,
     /// `Dataplane::load_generation`: what is read back differs.
     ReadBack,
-    /// [`Dataplane::switch`].
+    /// [`Dataplane::switch`](crate::dataplane::Dataplane::switch).
     Switch,
-    /// [`Dataplane::attach`].
+    /// [`Dataplane::attach`](crate::dataplane::Dataplane::attach).
     Attach,
-    /// [`Dataplane::links`].
+    /// [`Dataplane::links`](crate::dataplane::Dataplane::links).
     Links,
 }
 
@@ -163,7 +163,7 @@ impl FakeKernel {
         self.change(|inner| inner.addresses = addresses);
     }
 
-    /// Sets the open sockets that [`Dataplane::take_over`] finds.
+    /// Sets the open sockets that [`Dataplane::take_over`](crate::dataplane::Dataplane::take_over) finds.
     pub fn set_sockets(&self, sockets: Vec<SocketFlow>) {
         self.lock().sockets = sockets;
     }
