@@ -79,6 +79,8 @@ pub(super) struct Kernel {
     pub(super) dataplane: Box<dyn Dataplane>,
     attach: Vec<AttachChoice>,
     enforced: Option<Enforced>,
+    /// What other slots hold, as far as this agent has loaded them: one of them may be the fallback.
+    others: Vec<Enforced>,
     pub(super) failures: Vec<InterfaceFailure>,
 }
 
@@ -88,6 +90,7 @@ impl Kernel {
             dataplane,
             attach,
             enforced: None,
+            others: Vec::new(),
             failures: Vec::new(),
         }
     }
@@ -125,6 +128,7 @@ impl Kernel {
         let previous_cell = self.dataplane.cell()?;
         self.refuse_pending(previous_cell)?;
         let (mut next, epoch) = self.load(prepared, numbering)?;
+        self.others.retain(|other| other.slot != next.slot);
         let cell = Cell {
             slot: next.slot,
             fallback: next.slot,
@@ -156,13 +160,29 @@ impl Kernel {
             self.take_back(switched)?;
             return Err(error);
         }
+        self.others.extend(switched.previous.clone());
         self.failures = failures(&changes);
+        self.take_over_again(&changes)?;
         Ok(switched)
+    }
+
+    /// Until the switch, packets on interfaces that were attached for the new policy were judged by the former one,
+    /// which may have ended connections that the new one allows.
+    fn take_over_again(&mut self, changes: &Reconciled) -> Result<(), EnforceError> {
+        let Some(enforced) = &self.enforced else {
+            return Ok(());
+        };
+        for attached in &changes.attached {
+            enforced.take_over(&mut *self.dataplane, &attached.name, attached.index)?;
+        }
+        Ok(())
     }
 
     /// Enforces again what was enforced before.
     pub(super) fn take_back(&mut self, switched: Switched) -> Result<(), EnforceError> {
         self.enforced = switched.previous;
+        let slot = self.enforced.as_ref().map(|enforced| enforced.slot);
+        self.others.retain(|other| Some(other.slot) != slot);
         if self.enforced.is_some() {
             self.dataplane.switch(switched.previous_cell)?;
         }
@@ -254,6 +274,7 @@ impl Kernel {
     fn attach_to(&mut self, enforced: &mut Enforced) -> Result<Reconciled, EnforceError> {
         let mut attachment = Attachment {
             enforced,
+            others: &mut self.others,
             choices: &self.attach,
         };
         Ok(reconcile(&mut *self.dataplane, &mut attachment)?)
@@ -282,11 +303,54 @@ impl Enforced {
             slot,
         })
     }
+
+    /// Writes the bit vectors of an interface into the image.
+    fn name_interface(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+        link: &Link,
+        slot: u8,
+    ) -> Result<(), DataplaneError> {
+        // The dataplane gives out the slots of the image only.
+        let patch = self
+            .bound
+            .interface_patch(slot, Some(&link.name))
+            .unwrap_or_default();
+        if !patch.is_empty() {
+            dataplane.patch_image(self.slot, &patch)?;
+            self.bound.apply(&patch);
+        }
+        Ok(())
+    }
+
+    /// Enters the open connections of an interface: before it is attached, so that none is cut, and again afterwards,
+    /// for those that were opened meanwhile.
+    fn take_over(
+        &self,
+        dataplane: &mut dyn Dataplane,
+        interface: &str,
+        index: u32,
+    ) -> Result<(), DataplaneError> {
+        let takeover = dataplane.take_over(self.slot, Some(&[index]), &mut |socket| {
+            takeover::judge(&self.policy, &self.numbers, socket)
+        })?;
+        tracing::info!(
+            interface,
+            seen = takeover.seen,
+            entered = takeover.entered,
+            known = takeover.known,
+            denied = takeover.denied,
+            refused = takeover.refused,
+            "took over the open connections"
+        );
+        Ok(())
+    }
 }
 
 /// What [`reconcile`] has to know.
 struct Attachment<'a> {
     enforced: &'a mut Enforced,
+    others: &'a mut [Enforced],
     choices: &'a [AttachChoice],
 }
 
@@ -317,42 +381,17 @@ impl Wanted for Attachment<'_> {
         link: &Link,
         slot: u8,
     ) -> Result<(), DataplaneError> {
-        let enforced = &mut *self.enforced;
-        // The dataplane gives out the slots of the image only.
-        let patch = enforced
-            .bound
-            .interface_patch(slot, Some(&link.name))
-            .unwrap_or_default();
-        if !patch.is_empty() {
-            enforced.bound.apply(&patch);
-            dataplane.patch_image(enforced.slot, &patch)?;
+        self.enforced.name_interface(dataplane, link, slot)?;
+        // The kernel side goes back to the fallback by itself, and must find the interface's rules there, too.
+        let fallback = dataplane.cell()?.fallback;
+        for other in self.others.iter_mut().filter(|other| other.slot == fallback) {
+            other.name_interface(dataplane, link, slot)?;
         }
-        self.take_over(dataplane, link)
+        self.enforced.take_over(dataplane, &link.name, link.index)
     }
 
     fn attached(&mut self, dataplane: &mut dyn Dataplane, link: &Link) -> Result<(), DataplaneError> {
-        self.take_over(dataplane, link)
-    }
-}
-
-impl Attachment<'_> {
-    /// Enters the open connections of an interface: before it is attached, so that none is cut, and again afterwards,
-    /// for those that were opened meanwhile.
-    fn take_over(&self, dataplane: &mut dyn Dataplane, link: &Link) -> Result<(), DataplaneError> {
-        let (policy, numbers) = (&self.enforced.policy, &self.enforced.numbers);
-        let takeover = dataplane.take_over(self.enforced.slot, Some(&[link.index]), &mut |socket| {
-            takeover::judge(policy, numbers, socket)
-        })?;
-        tracing::info!(
-            interface = link.name,
-            seen = takeover.seen,
-            entered = takeover.entered,
-            known = takeover.known,
-            denied = takeover.denied,
-            refused = takeover.refused,
-            "took over the open connections"
-        );
-        Ok(())
+        self.enforced.take_over(dataplane, &link.name, link.index)
     }
 }
 

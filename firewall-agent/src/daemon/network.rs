@@ -4,7 +4,7 @@ use super::agent::Agent;
 
 impl Agent {
     /// Attaches wanted interfaces that have appeared, and forgets those that are gone.
-    pub(crate) fn follow_network(&self) {
+    pub fn follow_network(&self) {
         let mut kernel = self.kernel();
         let before = kernel.failures.clone();
         match kernel.follow_network() {

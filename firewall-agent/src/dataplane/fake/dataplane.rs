@@ -132,6 +132,9 @@ impl Dataplane for FakeDataplane {
                 return Err(DataplaneError::SlotEmpty { slot });
             }
         }
+        if inner.ends_flows_at_switch {
+            (inner.flows, inner.half_flows) = (FewBuckets::new(), FewBuckets::new());
+        }
         inner.control.cell = cell.pack();
         Ok(())
     }

@@ -81,6 +81,7 @@ pub(super) struct Inner {
     pub(super) events_out: Option<mpsc::UnboundedReceiver<Event>>,
     pub(super) changes: watch::Sender<u64>,
     pub(super) failing: BTreeSet<Operation>,
+    pub(super) ends_flows_at_switch: bool,
 }
 
 /// A kernel, with the handles that a test needs. Clones are the same kernel.
@@ -123,6 +124,7 @@ impl FakeKernel {
             events_out: Some(events_out),
             changes: watch::Sender::new(0),
             failing: BTreeSet::new(),
+            ends_flows_at_switch: false,
         })))
     }
 
@@ -183,6 +185,17 @@ impl FakeKernel {
     /// Lets an operation work again.
     pub fn mend(&self, operation: Operation) {
         self.lock().failing.remove(&operation);
+    }
+
+    /// Lets each switch find no flows: as if a packet of each had come just before, and the policy in force had ended
+    /// it.
+    pub fn end_flows_at_switch(&self) {
+        self.lock().ends_flows_at_switch = true;
+    }
+
+    /// Stores a cell, as another program might.
+    pub fn set_cell(&self, cell: Cell) {
+        self.lock().control.cell = cell.pack();
     }
 
     /// Sends an event, as if a packet had caused it.
