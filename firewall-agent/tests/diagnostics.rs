@@ -632,6 +632,26 @@ fn review_overdue() {
 }
 
 #[test]
+fn undeclared_forwarding() {
+    let on_a_router = Options {
+        kernel_forwards: true,
+        ..Options::default()
+    };
+    let with_base = |base: &str| {
+        let files = [
+            ("inventory.toml", INVENTORY),
+            ("base.toml", base),
+            ("db.toml", DB),
+            ("web.toml", "layer = \"role web\"\n"),
+        ];
+        check_files(&files, &on_a_router)
+    };
+    let declared = format!("{BASE}\n[forwarded]\nnetworks = [\"172.17.0.0/16\"]\n");
+    assert_eq!(codes(&with_base(&declared)), [""; 0]);
+    snapshot!(with_base(BASE));
+}
+
+#[test]
 fn failed_expectations() {
     snapshot!(with_web(
         r#"[[rule]]

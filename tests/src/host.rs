@@ -116,7 +116,7 @@ pub fn policy(text: &str) -> ValidPolicy {
             host: None,
         }),
         failsafe: Some(failsafe()),
-        today: None,
+        ..Options::default()
     };
     let mut checked = check(sources, &options);
     let found: Vec<_> = checked

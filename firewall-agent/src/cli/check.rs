@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     compile::compile,
-    daemon::{target, today},
+    daemon::{kernel_forwards, target, today},
     diagnostic::{Code, JsonDiagnostic, Style, render_text, to_json},
     policy::{self, Checked, Options, Scope, Target, model::ValidPolicy, read_for_check, read_sources},
     settings::{self, Settings},
@@ -92,6 +92,8 @@ impl Check {
             scope,
             failsafe: settings.map(|settings| settings.failsafe.resolve()),
             today: Some(today()),
+            // Without the agent's settings the policy is not known to be for this host.
+            kernel_forwards: settings.is_some() && kernel_forwards(),
         };
         policy::check(sources, &options)
     }

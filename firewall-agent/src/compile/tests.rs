@@ -59,6 +59,7 @@ fn rule(name: &str) -> Rule {
         log: None,
         owner: None,
         reason: None,
+        review: None,
     }
 }
 

@@ -61,6 +61,23 @@ impl AccessRules {
         })
     }
 
+    /// The same, with the groups that there are: a group that is missing lets nobody in, and is returned.
+    pub fn of_groups_that_exist(settings: &ControlSettings) -> (Self, Vec<AccessError>) {
+        let mut missing = Vec::new();
+        let mut known = |group: &Option<GroupName>| match group.as_ref().map(gid).transpose() {
+            Ok(gid) => gid,
+            Err(error) => {
+                missing.push(error);
+                None
+            }
+        };
+        let rules = Self {
+            operators: known(&settings.operators),
+            readers: known(&settings.readers),
+        };
+        (rules, missing)
+    }
+
     /// What a user with these groups may do.
     #[must_use]
     pub fn privilege(&self, uid: u32, groups: &[Gid]) -> Privilege {
@@ -166,5 +183,19 @@ mod tests {
         };
         let error = AccessRules::new(&settings).expect_err("it does not exist");
         assert!(error.to_string().contains("no-such-group-here"), "{error}");
+    }
+
+    #[test]
+    fn a_group_that_does_not_exist_lets_nobody_in_and_takes_nothing_from_the_other() {
+        let settings = ControlSettings {
+            operators: Some(GroupName::Name("no-such-group-here".into())),
+            readers: Some(GroupName::Number(20)),
+            ..ControlSettings::default()
+        };
+        let (rules, missing) = AccessRules::of_groups_that_exist(&settings);
+        assert_eq!(missing.len(), 1);
+        assert_eq!(rules.privilege(0, &[]), Privilege::Write);
+        assert_eq!(rules.privilege(1000, &[Gid::from_raw(20)]), Privilege::Read);
+        assert_eq!(rules.privilege(1000, &[Gid::from_raw(10)]), Privilege::None);
     }
 }

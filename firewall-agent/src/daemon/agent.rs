@@ -35,7 +35,7 @@ pub(crate) struct Health {
     pub(crate) reloads_failed: u64,
     /// Whether the policy files differ from what is in force.
     pub(crate) pending: bool,
-    /// What went wrong at the start, and what was mended.
+    /// What went wrong at the start and has not come right since, and what was mended.
     pub(crate) notes: Vec<String>,
     /// Log events that the agent has read.
     pub(crate) events: u64,
@@ -88,6 +88,17 @@ impl Agent {
 
     pub(super) fn with_health(&self, change: impl FnOnce(&mut Health)) {
         change(&mut self.health.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Says something in the log, and in the status for as long as the agent runs.
+    pub(super) fn note(&self, note: String) {
+        tracing::warn!("{note}");
+        self.with_health(|health| health.notes.push(note));
+    }
+
+    /// Takes a note out of the status that holds no longer.
+    pub(super) fn take_back_note(&self, note: &str) {
+        self.with_health(|health| health.notes.retain(|other| other != note));
     }
 
     /// The kernel side. A thread that panicked while it held it has left it usable: every change is one call.

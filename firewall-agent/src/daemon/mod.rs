@@ -26,7 +26,7 @@ pub use command::main;
 pub(crate) use describe::protocol_number;
 pub(crate) use flows::states;
 pub(crate) use in_force::InForce;
-pub(crate) use prepare::{target, today};
+pub(crate) use prepare::{kernel_forwards, target, today};
 pub(crate) use readings::Readings;
 pub(crate) use report::mode_name;
 pub use run::{RunError, run};

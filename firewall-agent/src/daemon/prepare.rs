@@ -56,6 +56,7 @@ pub(super) fn prepare(sources: SourceSet, settings: &Settings) -> Result<Prepare
         scope: Scope::One(target(settings)),
         failsafe: Some(settings.failsafe.resolve()),
         today: Some(today()),
+        kernel_forwards: kernel_forwards(),
     };
     let checked = check(sources, &options);
     let findings: Vec<Finding> = checked
@@ -160,6 +161,19 @@ fn machine_name() -> Option<Arc<str>> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim().split('.').next()?;
     (!name.is_empty()).then(|| name.into())
+}
+
+/// Whether the kernel forwards packets between any interfaces of this network namespace.
+pub(crate) fn kernel_forwards() -> bool {
+    ["/proc/sys/net/ipv4/conf", "/proc/sys/net/ipv6/conf"]
+        .iter()
+        .filter_map(|family| std::fs::read_dir(family).ok())
+        .flatten()
+        .flatten()
+        // What interfaces to come start with, and loopback, say nothing about packets now.
+        .filter(|entry| entry.file_name() != "default" && entry.file_name() != "lo")
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("forwarding")).ok())
+        .any(|text| text.trim() != "0")
 }
 
 /// The day in UTC.

@@ -15,7 +15,7 @@ use super::{
     change::no_such_rule,
     describe,
     in_force::{DIRECTIONS, InForce, default_name, default_number},
-    prepare::files,
+    prepare::{files, today},
 };
 use crate::{
     control::protocol::{
@@ -112,6 +112,8 @@ impl Agent {
             log_per_second: first.log.map(|log| log.events_per_second),
             owner: first.owner.as_ref().map(ToString::to_string),
             reason: first.reason.as_ref().map(ToString::to_string),
+            review: first.review.as_ref().map(ToString::to_string),
+            review_overdue: first.is_overdue(today()),
             rules: halves
                 .iter()
                 .map(|(rule, number)| summary(rule, counters.rule(*number)))

@@ -7,16 +7,16 @@ use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::{JoinSet, spawn_blocking},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{Agent, StartError};
 use crate::{
-    control::{AccessError, AccessRules, Limits, Server, ServerError},
+    control::{AccessRules, Limits, Server, ServerError},
     dataplane::{Dataplane, EventStream, NetworkChanges},
-    settings::Settings,
+    settings::{MetricsSettings, Settings},
     state::{Actor, Cause},
-    telemetry::{MetricsError, MetricsServer},
+    telemetry::MetricsServer,
 };
 
 /// How often the policy files are compared with what is in force.
@@ -24,6 +24,9 @@ const PENDING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the network is looked at even where nobody tells of a change.
 const NETWORK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often the monitoring endpoint is tried again where it cannot be had.
+const METRICS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Events that are read at once.
 const EVENT_BATCH: usize = 256;
@@ -34,15 +37,9 @@ pub enum RunError {
     /// Nothing could be put in force.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The groups of the control socket.
-    #[error(transparent)]
-    Access(#[from] AccessError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServerError),
-    /// The monitoring endpoint.
-    #[error(transparent)]
-    Metrics(#[from] MetricsError),
     /// The kernel refused.
     #[error("{}", super::chain(.0))]
     Dataplane(#[from] crate::dataplane::DataplaneError),
@@ -58,18 +55,23 @@ pub enum RunError {
 
 /// Runs until a signal ends it; what is in force stays in force.
 pub async fn run(settings: Settings, dataplane: Box<dyn Dataplane>) -> Result<(), RunError> {
-    let rules = AccessRules::new(&settings.control)?;
     let mut signals = Signals::new()?;
     let started = settings.clone();
     let agent = spawn_blocking(move || Agent::start(started, dataplane)).await;
     let agent = Arc::new(agent.map_err(|error| runtime("start", error.into()))??);
 
     let mut tasks = JoinSet::new();
+    // A group that is missing must not keep the host from being filtered.
+    let (rules, missing) = AccessRules::of_groups_that_exist(&settings.control);
+    for error in missing {
+        agent.note(format!(
+            "nobody can use the control socket by this group: {error}"
+        ));
+    }
     let server = Server::bind(&settings.control.socket, rules, Limits::default()).await?;
     tasks.spawn(server.serve(agent.clone()));
     if let Some(metrics) = settings.metrics {
-        let server = MetricsServer::bind(metrics.listen, agent.clone()).await?;
-        tasks.spawn(server.serve());
+        tasks.spawn(serve_metrics(agent.clone(), metrics));
     }
     let (changes, events) = {
         let mut kernel = agent.kernel();
@@ -137,6 +139,32 @@ async fn reload(agent: Arc<Agent>) {
     };
     // The outcome is in the log, the status and the metrics.
     let _ = spawn_blocking(move || agent.reload(&by, Cause::Signal, None)).await;
+}
+
+/// Serves the monitoring, and tries again for as long as that cannot be: the host is filtered meanwhile.
+async fn serve_metrics(agent: Arc<Agent>, settings: MetricsSettings) {
+    let mut told: Option<String> = None;
+    loop {
+        match MetricsServer::bind(settings.listen, agent.clone()) {
+            Ok(server) => {
+                if let Some(note) = told {
+                    agent.take_back_note(&note);
+                    tracing::info!(address = %settings.listen, "the monitoring is served now");
+                }
+                return server.serve().await;
+            }
+            Err(error) => {
+                let note = error.to_string();
+                if told.as_ref() != Some(&note) {
+                    if let Some(former) = told.replace(note.clone()) {
+                        agent.take_back_note(&former);
+                    }
+                    agent.note(note);
+                }
+            }
+        }
+        sleep(METRICS_INTERVAL).await;
+    }
 }
 
 async fn follow_network(agent: Arc<Agent>, mut changes: NetworkChanges) {

@@ -55,7 +55,7 @@ macro_rules! codes {
 }
 
 codes! {
-    Unreadable = "FW001", Error, "A file cannot be read, is too large or is not UTF-8 text.";
+    Unreadable = "FW001", Error, "A file cannot be read, is too large, is not UTF-8 text, or may be half written.";
     Syntax = "FW002", Error, "A file is not valid TOML.";
     UnknownKey = "FW003", Error, "A key is not part of the language.";
     WrongType = "FW004", Error, "A value has the wrong type.";
@@ -86,6 +86,7 @@ codes! {
     TimerBelowFloor = "FW035", Warning, "An idle time is shorter than the standards allow.";
     OpenDefault = "FW036", Warning, "Traffic that no rule names is allowed.";
     ReviewOverdue = "FW037", Warning, "The review date of a rule has passed.";
+    UndeclaredForwarding = "FW038", Warning, "The kernel forwards packets, and the policy declares nothing as forwarded.";
     ExpectationFailed = "FW040", Error, "An expectation does not hold.";
 }
 

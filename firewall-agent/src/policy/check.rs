@@ -28,6 +28,8 @@ pub struct Options {
     pub failsafe: Option<Failsafe>,
     /// The current day, for review dates; they are not looked at without.
     pub today: Option<Date>,
+    /// Whether the kernel of the host that the policy is for forwards packets.
+    pub kernel_forwards: bool,
 }
 
 /// What came out.
@@ -179,13 +181,7 @@ fn check_target<'a>(
     census.count_rules(&resolved);
     let is_complete = !has_errors(&found);
     shadow::shadowed(&resolved, &mut found);
-    lint::lint(
-        &resolved,
-        view,
-        options.failsafe.as_ref(),
-        options.today,
-        &mut found,
-    );
+    lint::lint(&resolved, view, options, &mut found);
     if faults.none && is_complete && !linked.roles.is_empty() {
         for expectation in resolved.layers.iter().flat_map(|layer| &layer.expectations) {
             let outcome = expect::check(expectation, &resolved, view);

@@ -3,8 +3,9 @@
 use toml::value::Date;
 
 use super::{
+    check::Options,
     link::LinkedRule,
-    model::{Action, Direction, Failsafe, ProtocolMatch, Rule, ValidPolicy},
+    model::{Action, Direction, Failsafe, Forwarded, ProtocolMatch, Rule, ValidPolicy},
     ranges,
     resolve::Resolved,
     syntax::{Located, Member, Parties},
@@ -16,20 +17,15 @@ use crate::diagnostic::{Code, Diagnostic};
 const DEFAULT_MANAGEMENT_PORT: u16 = 22;
 
 /// Looks at every rule by itself and at what is missing.
-pub(super) fn lint(
-    resolved: &Resolved<'_>,
-    view: &View<'_>,
-    failsafe: Option<&Failsafe>,
-    today: Option<Date>,
-    found: &mut Vec<Diagnostic>,
-) {
+pub(super) fn lint(resolved: &Resolved<'_>, view: &View<'_>, options: &Options, found: &mut Vec<Diagnostic>) {
     for (rule, written) in resolved.policy.rules.iter().zip(&resolved.written) {
         found.extend(source_port_alone(rule, written));
         found.extend(all_icmp(rule, written));
         found.extend(ipv4_only(rule, written, view));
-        found.extend(today.and_then(|today| overdue(written, today)));
+        found.extend(options.today.and_then(|today| overdue(rule, written, today)));
     }
-    found.extend(management(resolved, failsafe));
+    found.extend(management(resolved, options.failsafe.as_ref()));
+    found.extend(undeclared_forwarding(resolved).filter(|_| options.kernel_forwards));
 }
 
 fn source_port_alone(rule: &Rule, written: &LinkedRule) -> Option<Diagnostic> {
@@ -100,10 +96,9 @@ fn speaks_icmp4_only(rule: &Rule) -> bool {
         .all(|protocol| matches!(protocol, ProtocolMatch::Icmp4(_)))
 }
 
-fn overdue(written: &LinkedRule, today: Date) -> Option<Diagnostic> {
+fn overdue(rule: &Rule, written: &LinkedRule, today: Date) -> Option<Diagnostic> {
     let review = written.entry.review.as_ref()?;
-    let days = |date: Date| (date.year, date.month, date.day);
-    (days(review.value) < days(today)).then(|| {
+    rule.is_overdue(today).then(|| {
         let owner = written.entry.owner.as_deref().unwrap_or("somebody");
         Diagnostic::new(
             Code::ReviewOverdue,
@@ -116,6 +111,23 @@ fn overdue(written: &LinkedRule, today: Date) -> Option<Diagnostic> {
         .hint(format!(
             "{owner} should look whether the rule is still needed, and move the date"
         ))
+    })
+}
+
+/// What is forwarded without being declared is judged as if it were for this host.
+fn undeclared_forwarding(resolved: &Resolved<'_>) -> Option<Diagnostic> {
+    let forwarded = &resolved.policy.settings.forwarded;
+    let first = resolved.layers.first()?;
+    (*forwarded == Forwarded::default()).then(|| {
+        Diagnostic::new(
+            Code::UndeclaredForwarding,
+            &first.header,
+            "the kernel of this host forwards packets, and no layer says for whom",
+        )
+        .hint(
+            "name the networks behind the host, such as `networks = [\"172.17.0.0/16\"]` under `[forwarded]`, or \
+             switch it off: sysctl net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
+        )
     })
 }
 

@@ -29,6 +29,7 @@ mod suggest;
 mod syntax;
 mod target;
 mod view;
+mod writers;
 
 pub use check::{Checked, Date, Options, check};
 pub use day::day_of;

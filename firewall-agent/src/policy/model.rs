@@ -6,6 +6,8 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
+use toml::value::Date;
+
 /// A place in a policy file, kept to the end so that a live counter can still say `web.toml:14`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
@@ -115,6 +117,17 @@ pub struct Rule {
     pub owner: Option<Arc<str>>,
     /// Why it is there.
     pub reason: Option<Arc<str>>,
+    /// The last day before somebody should look at it again.
+    pub review: Option<Date>,
+}
+
+impl Rule {
+    /// Whether the day of its review is over.
+    #[must_use]
+    pub fn is_overdue(&self, today: Date) -> bool {
+        let days = |date: Date| (date.year, date.month, date.day);
+        self.review.is_some_and(|review| days(review) < days(today))
+    }
 }
 
 /// The verdict where no rule matches, by direction.

@@ -12,6 +12,7 @@ use super::{
     model::{Failsafe, ValidPolicy},
     syntax::{self, Layer},
     target::{Scope, Target},
+    writers::has_writer,
 };
 use crate::diagnostic::{Diagnostic, Severity, SourceFile, SourceSet};
 
@@ -78,6 +79,7 @@ pub fn load(
         scope: Scope::One(target.clone()),
         failsafe: Some(failsafe.clone()),
         today,
+        kernel_forwards: false,
     };
     let checked = check(read_sources(paths), &options);
     match checked.policies.into_iter().next() {
@@ -196,15 +198,33 @@ fn read_file(path: &Path) -> SourceFile {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
+    let file = fs::File::open(path)?;
     let mut text = String::new();
-    fs::File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_string(&mut text)?;
+    (&file).take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
             format!("it is larger than {MAX_FILE_BYTES} bytes"),
         ));
     }
+    refuse_half(&file, &text)?;
     Ok(text)
+}
+
+/// Half a policy can be one that checks, with the rules missing that were still to be written.
+fn refuse_half(file: &fs::File, text: &str) -> io::Result<()> {
+    let half = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    // Asked after the text was read: whoever writes now may have written then.
+    if has_writer(file) {
+        return half(
+            "it may be half written: another program has it open for writing; try again when it is done",
+        );
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        return half("it may be half written: its last line has no end; add an end of line if it is whole");
+    }
+    if file.metadata()?.len() != text.len() as u64 {
+        return half("it was written to while it was read; try again");
+    }
+    Ok(())
 }

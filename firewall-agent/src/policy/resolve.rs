@@ -106,6 +106,7 @@ fn resolve_rule(
             log: entry.log,
             owner: entry.owner.clone(),
             reason: entry.reason.clone(),
+            review: entry.review.as_ref().map(|review| review.value),
         });
     }
     rules

@@ -5,7 +5,7 @@ use firewall_common::cell::Mode;
 use super::family::{Family, Labels, Unit};
 use crate::{
     control::protocol::{Counters, Enforcing, Failure, InterfaceCounts, Packets, RuleCounts},
-    daemon::{Agent, Health, InForce, Readings, mode_name, states},
+    daemon::{Agent, Health, InForce, Readings, mode_name, states, today},
     dataplane::XdpMode,
 };
 
@@ -157,7 +157,7 @@ const fn outcomes(row: &InterfaceCounts) -> [(&'static str, Packets); 3] {
     ]
 }
 
-fn policy(in_force: &InForce, readings: &Readings) -> [Family; 6] {
+fn policy(in_force: &InForce, readings: &Readings) -> [Family; 7] {
     let mut info = Family::info("firewall_policy", "The policy in force.");
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     info.add(
@@ -186,6 +186,13 @@ fn policy(in_force: &InForce, readings: &Readings) -> [Family; 6] {
         );
     }
     let revision = in_force.revision.as_ref().map_or(0, |revision| revision.number);
+    let today = today();
+    let overdue = in_force
+        .policy
+        .rules
+        .iter()
+        .filter(|rule| rule.is_overdue(today))
+        .count() as u64;
     [
         info,
         enforcing,
@@ -198,6 +205,11 @@ fn policy(in_force: &InForce, readings: &Readings) -> [Family; 6] {
         )
         .of(revision),
         Family::gauge("firewall_rules", "Rules in force.").of(in_force.policy.rules.len() as u64),
+        Family::gauge(
+            "firewall_rules_overdue",
+            "Rules in force whose review date has passed.",
+        )
+        .of(overdue),
     ]
 }
 

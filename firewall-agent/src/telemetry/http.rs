@@ -12,8 +12,9 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::{setsockopt, sockopt::IpFreebind};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
     task::spawn_blocking,
     time::timeout,
@@ -24,6 +25,9 @@ use crate::daemon::Agent;
 
 /// Connections at one time; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
+
+/// Connections in the kernel's queue.
+const BACKLOG: u32 = 128;
 
 /// How long the header of a request may take.
 const HEADER_PATIENCE: Duration = Duration::from_secs(5);
@@ -56,11 +60,10 @@ pub struct MetricsServer {
 }
 
 impl MetricsServer {
-    /// Listens.
-    pub async fn bind(address: SocketAddr, agent: Arc<Agent>) -> Result<Self, MetricsError> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| MetricsError { address, source })?;
+    /// Listens, also on an address that this host does not have yet: the agent starts before the network does, and an
+    /// address may move between hosts. To be called within a tokio runtime.
+    pub fn bind(address: SocketAddr, agent: Arc<Agent>) -> Result<Self, MetricsError> {
+        let listener = listen(address).map_err(|source| MetricsError { address, source })?;
         Ok(Self { listener, agent })
     }
 
@@ -93,6 +96,19 @@ impl MetricsServer {
             }
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As the standard library does it: a restart finds connections of the former agent in TIME-WAIT.
+    socket.set_reuseaddr(true)?;
+    // For IPv6, too: such sockets hand on what is meant for IPv4 (net/ipv6/ipv6_sockglue.c).
+    setsockopt(&socket, IpFreebind, &true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn connection(stream: TcpStream, agent: Arc<Agent>, scrapes: Arc<Semaphore>) {

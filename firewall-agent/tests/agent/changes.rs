@@ -1,18 +1,19 @@
 //! Reload, and rules added and deleted: as a whole, or not at all.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, io::Write, net::SocketAddr};
 
 use crate::host::{BASE, Host, INVENTORY, WEB, debug_rule, holds, operator, refused, rule_names};
 use firewall_agent::{
     control::protocol::{FailureKind, FlowFilter, RulePlace},
     dataplane::{
-        FlowTable, SocketFlow,
+        Dataplane, FlowTable, SocketFlow,
         fake::{FakeKernel, Operation},
     },
     state::Cause,
 };
 use firewall_common::{
     address::Address,
+    cell::{Cell, Mode},
     flow::{FlowKey, Inserted, State},
 };
 
@@ -74,6 +75,37 @@ fn wrong_files_change_nothing_and_are_told_of() {
     assert!(after.pending);
     let last = after.last_reload.expect("it is remembered");
     assert_eq!((last.cause, last.failure), (Cause::Signal, Some(failure)));
+}
+
+/// The first half of a file can be a policy that checks.
+#[test]
+fn a_half_written_file_changes_nothing() {
+    let host = Host::new();
+    let agent = host.start();
+    let whole = format!("{WEB}{MORE}");
+    let mut writer = fs::File::create(host.policy_file("web.toml")).expect("ours");
+    writer.write_all(WEB.as_bytes()).expect("written");
+    let failure = refused(agent.reload(&operator(), Cause::Reload, None));
+    assert!(
+        failure.findings[0].message.contains("half written"),
+        "{failure:?}"
+    );
+    writer.write_all(MORE.trim_end().as_bytes()).expect("written");
+    drop(writer);
+    let failure = refused(agent.reload(&operator(), Cause::Reload, None));
+    assert!(
+        failure.findings[0].message.contains("half written"),
+        "{failure:?}"
+    );
+    let status = agent.status().expect("the kernel answers");
+    assert_eq!(status.rules, 3);
+    let last = status.last_reload.expect("it was tried").failure;
+    assert!(last.is_some_and(|last| last.message.contains("half written")));
+    host.write("web.toml", &whole);
+    agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("the file is whole");
+    assert_eq!(agent.status().expect("the kernel answers").rules, 4);
 }
 
 #[test]
@@ -140,6 +172,64 @@ fn an_interface_that_is_newly_named_and_cannot_be_attached_stops_the_change() {
         .reload(&operator(), Cause::Reload, None)
         .expect("it can be attached");
     assert_eq!(agent.status().expect("the kernel answers").interfaces.len(), 2);
+}
+
+/// Between attaching and switching the former policy judges what comes on the new interface.
+#[test]
+fn connections_of_a_newly_named_interface_survive_the_policy_before() {
+    let host = Host::new();
+    host.kernel.add_link(FakeKernel::link(3, "wan0"));
+    let agent = host.start();
+    host.kernel.set_sockets(vec![SocketFlow {
+        protocol: 6,
+        local: "10.77.2.10:443".parse().expect("an address"),
+        remote: "192.0.2.7:50000".parse().expect("an address"),
+        opened_by_remote: true,
+        fins: 0,
+        interface: Some("wan0".into()),
+    }]);
+    host.write("base.toml", &BASE.replace("\"eth*\"", "\"eth*\", \"wan*\""));
+    host.kernel.end_flows_at_switch();
+    agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("the files are right");
+    let flows = agent.flows(&FlowFilter::default(), 10).expect("they are read");
+    assert_eq!(flows.total, 1);
+    assert_eq!(flows.flows[0].rule, "site");
+}
+
+/// The kernel side goes back to the fallback by itself, so its image has to know interfaces that came meanwhile.
+#[test]
+fn an_interface_that_appears_is_named_in_the_fallback_too() {
+    let rule =
+        "\n[[rule]]\nname = \"only-there\"\nallow = \"tcp/8443\"\nfrom = \"any\"\ninterface = \"eth1\"\n";
+    let host = Host::new();
+    host.append("web.toml", rule);
+    let agent = host.start();
+    let mut eyes = host.kernel.dataplane();
+    eyes.adopt_or_create().expect("it opens");
+    let first = eyes.cell().expect("it is read").slot;
+    host.append(
+        "web.toml",
+        "\n# Another line.\n[[rule]]\nname = \"more\"\nallow = \"tcp/8080\"\nfrom = \"any\"\n",
+    );
+    agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("the files are right");
+    let second = eyes.cell().expect("it is read").slot;
+    assert_ne!(first, second);
+    host.kernel.set_cell(Cell {
+        slot: second,
+        fallback: first,
+        mode: Mode::Normal,
+        deadline_ticks: Some(1 << 20),
+    });
+    let before = [first, second].map(|slot| eyes.read_back(slot).expect("it is loaded"));
+    host.kernel.add_link(FakeKernel::link(3, "eth1"));
+    agent.follow_network();
+    let after = [first, second].map(|slot| eyes.read_back(slot).expect("it is loaded"));
+    assert_ne!(before[0], after[0], "the fallback knows the interface");
+    assert_ne!(before[1], after[1], "the policy in force knows the interface");
 }
 
 #[test]

@@ -249,6 +249,32 @@ fn a_rule_is_added_shown_listed_and_deleted() {
 }
 
 #[test]
+fn who_answers_for_a_rule_and_when_it_is_to_be_reviewed_is_shown() {
+    let served = Served::new();
+    for (name, review, overdue) in [("old", "2020-01-31", true), ("new", "9999-12-31", false)] {
+        let port = if overdue { 8080 } else { 8081 };
+        let added = served.run(&format!(
+            "rule add {name} --allow tcp/{port} --from management --owner ops --reason tests --review {review}"
+        ));
+        assert_eq!(added.code, 0, "{}", added.stderr);
+        let warning = format!("`{name}` was to be reviewed by");
+        assert_eq!(added.stdout.contains(&warning), overdue, "{}", added.stdout);
+        let shown = served.run(&format!("rule show {name}")).stdout;
+        for line in [
+            "owner       ops",
+            "reason      tests",
+            &format!("review      {review}"),
+        ] {
+            assert!(shown.contains(line), "{shown}");
+        }
+        assert_eq!(shown.contains("overdue"), overdue, "{shown}");
+        let detail = served.json(&format!("rule show {name}"));
+        assert_eq!(detail["review"], review);
+        assert_eq!(detail["review_overdue"], overdue);
+    }
+}
+
+#[test]
 fn a_rule_needs_exactly_one_verdict() {
     let served = Served::new();
     assert_eq!(served.run("rule add debug --from management").code, 2);

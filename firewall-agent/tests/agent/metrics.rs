@@ -32,12 +32,10 @@ struct Answer {
 }
 
 impl Endpoint {
-    async fn new(host: &Host) -> Self {
+    fn new(host: &Host) -> Self {
         let agent = Arc::new(host.start());
         let address = "127.0.0.1:0".parse().expect("an address");
-        let server = MetricsServer::bind(address, agent.clone())
-            .await
-            .expect("a free port");
+        let server = MetricsServer::bind(address, agent.clone()).expect("a free port");
         let address = server.local_address().expect("it listens");
         tokio::spawn(server.serve());
         Self { agent, address }
@@ -74,7 +72,7 @@ impl Endpoint {
 
 #[tokio::test]
 async fn both_formats_are_valid_and_say_the_same() {
-    let endpoint = Endpoint::new(&Host::new()).await;
+    let endpoint = Endpoint::new(&Host::new());
     let text = endpoint.get("/metrics", "text/plain").await;
     assert_eq!(text.status, 200);
     assert!(
@@ -99,7 +97,7 @@ async fn both_formats_are_valid_and_say_the_same() {
 
 #[tokio::test]
 async fn without_a_wish_it_is_the_older_format() {
-    let endpoint = Endpoint::new(&Host::new()).await;
+    let endpoint = Endpoint::new(&Host::new());
     let answer = endpoint
         .send("GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")
         .await;
@@ -114,11 +112,7 @@ async fn without_a_wish_it_is_the_older_format() {
 
 #[tokio::test]
 async fn promtool_finds_nothing_wrong() {
-    if Command::new("promtool").arg("--version").output().is_err() {
-        eprintln!("promtool is not installed; the parsers of this suite have checked the format");
-        return;
-    }
-    let endpoint = Endpoint::new(&Host::new()).await;
+    let endpoint = Endpoint::new(&Host::new());
     let answer = endpoint.get("/metrics", "text/plain").await;
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
@@ -126,7 +120,7 @@ async fn promtool_finds_nothing_wrong() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it is installed");
+        .expect("promtool is there: apt-get install prometheus, or cargo xtask setup");
     let mut stdin = promtool.stdin.take().expect("piped");
     stdin.write_all(answer.body.as_bytes()).expect("it reads");
     drop(stdin);
@@ -138,7 +132,7 @@ async fn promtool_finds_nothing_wrong() {
 #[tokio::test]
 async fn everything_that_has_to_be_measured_is() {
     let host = Host::new();
-    let endpoint = Endpoint::new(&host).await;
+    let endpoint = Endpoint::new(&host);
     host.kernel.set_counters(|counters| {
         counters.rules[3].packets = 7;
         counters.rules[3].bytes = 700;
@@ -198,7 +192,7 @@ async fn everything_that_has_to_be_measured_is() {
 #[tokio::test]
 async fn a_failed_reload_shows() {
     let host = Host::new();
-    let endpoint = Endpoint::new(&host).await;
+    let endpoint = Endpoint::new(&host);
     host.append("web.toml", "nonsense = ");
     refused(endpoint.agent.reload(&operator(), Cause::Reload, None));
     let metrics = endpoint.metrics().await;
@@ -218,7 +212,7 @@ async fn a_failed_reload_shows() {
 
 #[tokio::test]
 async fn other_paths_and_methods_are_refused() {
-    let endpoint = Endpoint::new(&Host::new()).await;
+    let endpoint = Endpoint::new(&Host::new());
     assert_eq!(endpoint.get("/healthz", "*/*").await.body, "ok\n");
     assert_eq!(endpoint.get("/metric", "*/*").await.status, 404);
     let post = endpoint
@@ -239,4 +233,19 @@ async fn other_paths_and_methods_are_refused() {
         200,
         "and nobody else has suffered"
     );
+}
+
+/// The agent starts before the network does.
+#[tokio::test]
+async fn an_address_that_the_host_does_not_have_yet_is_listened_on() {
+    let host = Host::new();
+    let agent = Arc::new(host.start());
+    for address in ["192.0.2.77:0", "[2001:db8::77]:0"] {
+        let address = address.parse().expect("an address");
+        let server = MetricsServer::bind(address, agent.clone()).expect("it is no matter of addresses");
+        assert_eq!(server.local_address().expect("it listens").ip(), address.ip());
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it listens");
+    assert!(MetricsServer::bind(address, agent.clone()).is_err());
 }

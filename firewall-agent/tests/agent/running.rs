@@ -1,6 +1,7 @@
 //! The daemon as a whole, on a kernel in memory: its tasks, its socket and its signals.
 
 use std::{
+    net::{TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -40,7 +41,12 @@ fn wait_for(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
 /// One test, since signals reach the whole process.
 #[test]
 fn the_daemon_follows_interfaces_and_signals() {
-    let host = Host::new().with_settings("[metrics]\nlisten = \"127.0.0.1:0\"\n");
+    // What is amiss around the filtering must not keep the host from being filtered.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let monitoring = taken.local_addr().expect("it listens");
+    let host = Host::new()
+        .with_settings(&format!("[metrics]\nlisten = \"{monitoring}\"\n"))
+        .with_control("operators = \"no-such-group-here\"\n");
     let (settings, dataplane) = (host.settings(), Box::new(host.kernel.dataplane()));
     let daemon = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -48,6 +54,22 @@ fn the_daemon_follows_interfaces_and_signals() {
     });
     wait_for("the control socket", Duration::from_secs(10), || {
         status(&host).is_some()
+    });
+
+    let notes = || {
+        status(&host)
+            .map(|status| status.notes.join("\n"))
+            .unwrap_or_default()
+    };
+    wait_for("the notes", Duration::from_secs(5), || {
+        notes().contains("no-such-group-here") && notes().contains(&monitoring.to_string())
+    });
+    drop(taken);
+    wait_for("the second try", Duration::from_secs(20), || {
+        TcpStream::connect(monitoring).is_ok()
+    });
+    wait_for("the note to go", Duration::from_secs(5), || {
+        !notes().contains(&monitoring.to_string())
     });
 
     let interfaces = || status(&host).map_or(0, |status| status.interfaces.len());

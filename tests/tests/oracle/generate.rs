@@ -196,6 +196,7 @@ fn rule(random: &mut Random, anchors: &Anchors, number: usize, shape: usize) -> 
         log: random.percent(20).then_some(LogRate { events_per_second: 5 }),
         owner: None,
         reason: None,
+        review: None,
     }
 }
 

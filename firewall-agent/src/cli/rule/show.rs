@@ -6,7 +6,7 @@ use super::list::table;
 use crate::{
     cli::{
         Agent, CliError, expect_response,
-        output::{Exit, Output},
+        output::{Exit, Output, Tone},
     },
     control::protocol::{Request, RuleDetail},
 };
@@ -46,6 +46,18 @@ fn text(output: &Output, detail: &RuleDetail) -> String {
     );
     line("owner", detail.owner.clone());
     line("reason", detail.reason.clone());
+    line(
+        "review",
+        detail.review.as_ref().map(|day| review(output, day, detail)),
+    );
     text.push_str(&table(output, &detail.rules));
     text
+}
+
+fn review(output: &Output, day: &str, detail: &RuleDetail) -> String {
+    if detail.review_overdue {
+        format!("{day}: {}", output.paint(Tone::Doubtful, "overdue"))
+    } else {
+        day.to_owned()
+    }
 }

@@ -87,6 +87,12 @@ pub struct RuleDetail {
     /// Why it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The last day before somebody should look at it again, such as `2030-12-31`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<String>,
+    /// Whether that day is over.
+    #[serde(default)]
+    pub review_overdue: bool,
 }
 
 /// What a change has done.

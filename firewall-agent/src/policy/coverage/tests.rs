@@ -29,6 +29,7 @@ fn rule(matches: Matches) -> Rule {
         log: None,
         owner: None,
         reason: None,
+        review: None,
     }
 }
 
