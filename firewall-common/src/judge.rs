@@ -279,7 +279,7 @@ fn by_flow<I: Image, A: Buckets, H: Buckets, S: SlowTables, P: PacketBytes>(
         None
     };
     if is_error {
-        return Err(flows::related(env, &image, family, &work.subject, found.is_some()).into());
+        return Err(flows::related(env, &image, family, &work.subject, found).into());
     }
     match (flows::plan(env, headers, hook, found), found) {
         (Plan::Pass, Some(found)) => Ok(flows::pass(env, headers, hook, work, &found)),

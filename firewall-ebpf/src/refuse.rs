@@ -1,7 +1,8 @@
 //! Answers to rejected packets: a TCP reset, or an ICMP unreachable that quotes the packet.
 //!
 //! Never for later fragments, ICMP errors, resets, multicast or broadcast (RFC 1122 3.2.2, RFC 4443 2.4), and within
-//! a budget for each source and in total. Frames with VLAN tags or without an Ethernet header are dropped silently.
+//! a budget for each source and in total. At XDP, a device without link-level headers cannot send a frame back: there
+//! the packet is dropped silently.
 
 mod frame;
 mod tc;
@@ -10,7 +11,7 @@ mod xdp;
 use firewall_common::{
     bytes::PacketBytes,
     headers::{FragmentKind, Headers},
-    wire::{ethernet, icmp, icmpv6, protocol, tcp},
+    wire::{icmp, icmpv6, protocol, tcp},
 };
 
 use crate::{
@@ -40,7 +41,6 @@ pub(crate) enum Reply {
 fn reply_to(headers: &Headers, now_ticks: u32) -> Option<Reply> {
     let family = headers.ip_family()?;
     let answerable = headers.fragment == FragmentKind::Whole as u8
-        && usize::from(headers.l3_offset) == ethernet::HEADER_BYTES
         && !headers.destination.is_multicast(family)
         && !headers.destination.is_limited_broadcast(family)
         && !headers.source.is_multicast(family)

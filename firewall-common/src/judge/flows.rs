@@ -58,16 +58,18 @@ pub(super) fn find<'a, I, A: Buckets, H: Buckets, S>(
     alive.then_some(InTable { flow, assured: false })
 }
 
-/// The verdict on an ICMP error, whose quoted packet belongs to `key`. No error changes a flow (RFC 5382 REQ-10).
+/// The verdict on an ICMP error, whose quoted packet belongs to `key`. No error changes a flow (RFC 5382 REQ-10), and
+/// none speaks for a flow that the policy in force has not judged yet: the packet that it answers was judged before.
 #[inline(always)]
 pub(super) fn related<I: Image, A, H, S: SlowTables>(
     env: &Env<'_, I, A, H, S>,
     image: &HeaderView<'_>,
     family: Family,
     key: &FlowKey,
-    found: bool,
+    found: Option<InTable<'_>>,
 ) -> Reason {
-    if matches!(env.mode, Mode::Normal) && found {
+    let is_judged = found.is_some_and(|found| found.flow.epoch() == env.slot.epoch);
+    if matches!(env.mode, Mode::Normal) && is_judged {
         return Reason::RelatedIcmp;
     }
     // Management traffic has no flow; its path-MTU messages must come in all the same.

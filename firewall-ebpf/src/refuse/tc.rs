@@ -36,44 +36,44 @@ pub(crate) fn egress(context: &TcContext, scratch: u32) -> Option<i32> {
 
 #[inline(never)]
 fn reset_v4(context: &TcContext, headers: &Headers, work: &mut Work) -> Option<i32> {
-    let link = TcBytes(context).load::<14>(0)?;
+    let link = Link::of(context, headers)?;
     let data = super::data_bytes(&TcBytes(context), headers)?;
-    cut(context, frame::RESET_V4)?;
+    cut(context, link.bytes + frame::RESET_V4)?;
     let answer = work.frame.first_chunk_mut()?;
-    frame::reset_v4(answer, &link, headers, data);
-    write(context, answer)
+    frame::reset_v4(answer, headers, data);
+    link.write(context, answer)
 }
 
 #[inline(never)]
 fn reset_v6(context: &TcContext, headers: &Headers, work: &mut Work) -> Option<i32> {
-    let link = TcBytes(context).load::<14>(0)?;
+    let link = Link::of(context, headers)?;
     let data = super::data_bytes(&TcBytes(context), headers)?;
-    cut(context, frame::RESET_V6)?;
+    cut(context, link.bytes + frame::RESET_V6)?;
     let answer = work.frame.first_chunk_mut()?;
-    frame::reset_v6(answer, &link, headers, data);
-    write(context, answer)
+    frame::reset_v6(answer, headers, data);
+    link.write(context, answer)
 }
 
 #[inline(never)]
 fn unreachable_v4(context: &TcContext, headers: &Headers, work: &mut Work) -> Option<i32> {
-    let link = TcBytes(context).load::<14>(0)?;
-    let quote = Sum::ZERO.add_packet(&TcBytes(context), 14, frame::QUOTE_V4 as u64 / 4)?;
-    cut(context, 14 + frame::QUOTE_V4)?;
+    let link = Link::of(context, headers)?;
+    let quote = Sum::ZERO.add_packet(&TcBytes(context), link.bytes, frame::QUOTE_V4 as u64 / 4)?;
+    cut(context, link.bytes + frame::QUOTE_V4)?;
     grow(context, frame::BEFORE_QUOTE_V4)?;
     let answer = work.frame.first_chunk_mut()?;
-    frame::unreachable_v4(answer, &link, headers, quote);
-    write(context, answer)
+    frame::unreachable_v4(answer, headers, quote);
+    link.write(context, answer)
 }
 
 #[inline(never)]
 fn unreachable_v6(context: &TcContext, headers: &Headers, work: &mut Work) -> Option<i32> {
-    let link = TcBytes(context).load::<14>(0)?;
-    let quote = Sum::ZERO.add_packet(&TcBytes(context), 14, frame::QUOTE_V6 as u64 / 4)?;
-    cut(context, 14 + frame::QUOTE_V6)?;
+    let link = Link::of(context, headers)?;
+    let quote = Sum::ZERO.add_packet(&TcBytes(context), link.bytes, frame::QUOTE_V6 as u64 / 4)?;
+    cut(context, link.bytes + frame::QUOTE_V6)?;
     grow(context, frame::BEFORE_QUOTE_V6)?;
     let answer = work.frame.first_chunk_mut()?;
-    frame::unreachable_v6(answer, &link, headers, quote);
-    write(context, answer)
+    frame::unreachable_v6(answer, headers, quote);
+    link.write(context, answer)
 }
 
 /// Cuts the packet to `length`, which it must at least have.
@@ -93,14 +93,41 @@ fn grow(context: &TcContext, bytes: usize) -> Option<()> {
     (unsafe { bpf_skb_change_head(context.skb.skb, bytes as u32, 0) } == 0).then_some(())
 }
 
-#[inline(always)]
-fn write<const N: usize>(context: &TcContext, bytes: &[u8; N]) -> Option<i32> {
-    // SAFETY: the helpers take the program's own context, and a buffer of the length that is given.
-    unsafe {
-        let skb = context.skb.skb;
-        if bpf_skb_store_bytes(skb, 0, bytes.as_ptr().cast(), N as u32, 0) != 0 {
-            return None;
-        }
-        Some(bpf_redirect((*skb).ifindex, u64::from(BPF_F_INGRESS)) as i32)
+/// The link-level header, read before the packet is changed. A tag that the interface puts in stays with the packet
+/// and is not in it.
+struct Link {
+    bytes: usize,
+    header: [u8; frame::LONGEST_LINK],
+}
+
+impl Link {
+    #[inline(always)]
+    fn of(context: &TcContext, headers: &Headers) -> Option<Self> {
+        let header = TcBytes(context).load(0)?;
+        Some(Self {
+            bytes: frame::link_bytes(headers),
+            header,
+        })
     }
+
+    /// Writes the answer to the front of the packet, and lets it come in.
+    #[inline(always)]
+    fn write<const N: usize>(self, context: &TcContext, packet: &[u8; N]) -> Option<i32> {
+        if self.bytes != 0 {
+            store(context, 0, &frame::answering(self.header))?;
+        }
+        store(context, self.bytes, packet)?;
+        // SAFETY: the helper takes an interface's index, the packet's own.
+        let action = unsafe { bpf_redirect((*context.skb.skb).ifindex, u64::from(BPF_F_INGRESS)) };
+        Some(action as i32)
+    }
+}
+
+#[inline(always)]
+fn store<const N: usize>(context: &TcContext, at: usize, bytes: &[u8; N]) -> Option<()> {
+    // SAFETY: the helper takes the program's own context and a buffer of the length that is given; it checks the
+    // packet's length itself.
+    let failed =
+        unsafe { bpf_skb_store_bytes(context.skb.skb, at as u32, bytes.as_ptr().cast(), N as u32, 0) };
+    (failed == 0).then_some(())
 }

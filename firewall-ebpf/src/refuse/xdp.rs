@@ -35,44 +35,44 @@ pub(crate) fn ingress(context: &XdpContext, scratch: u32) -> Option<u32> {
 
 #[inline(never)]
 fn reset_v4(context: &XdpContext, headers: &Headers, work: &mut Work) -> Option<u32> {
-    let link = XdpBytes(context).load::<14>(0)?;
+    let link = Link::of(context, headers)?;
     let data = super::data_bytes(&XdpBytes(context), headers)?;
-    cut(context, frame::RESET_V4)?;
+    cut(context, link.bytes + frame::RESET_V4)?;
     let answer = work.frame.first_chunk_mut()?;
-    frame::reset_v4(answer, &link, headers, data);
-    write(context, answer)
+    frame::reset_v4(answer, headers, data);
+    link.write(context, answer)
 }
 
 #[inline(never)]
 fn reset_v6(context: &XdpContext, headers: &Headers, work: &mut Work) -> Option<u32> {
-    let link = XdpBytes(context).load::<14>(0)?;
+    let link = Link::of(context, headers)?;
     let data = super::data_bytes(&XdpBytes(context), headers)?;
-    cut(context, frame::RESET_V6)?;
+    cut(context, link.bytes + frame::RESET_V6)?;
     let answer = work.frame.first_chunk_mut()?;
-    frame::reset_v6(answer, &link, headers, data);
-    write(context, answer)
+    frame::reset_v6(answer, headers, data);
+    link.write(context, answer)
 }
 
 #[inline(never)]
 fn unreachable_v4(context: &XdpContext, headers: &Headers, work: &mut Work) -> Option<u32> {
-    let link = XdpBytes(context).load::<14>(0)?;
-    let quote = Sum::ZERO.add_packet(&XdpBytes(context), 14, frame::QUOTE_V4 as u64 / 4)?;
-    cut(context, 14 + frame::QUOTE_V4)?;
+    let link = Link::of(context, headers)?;
+    let quote = Sum::ZERO.add_packet(&XdpBytes(context), link.bytes, frame::QUOTE_V4 as u64 / 4)?;
+    cut(context, link.bytes + frame::QUOTE_V4)?;
     grow(context, frame::BEFORE_QUOTE_V4)?;
     let answer = work.frame.first_chunk_mut()?;
-    frame::unreachable_v4(answer, &link, headers, quote);
-    write(context, answer)
+    frame::unreachable_v4(answer, headers, quote);
+    link.write(context, answer)
 }
 
 #[inline(never)]
 fn unreachable_v6(context: &XdpContext, headers: &Headers, work: &mut Work) -> Option<u32> {
-    let link = XdpBytes(context).load::<14>(0)?;
-    let quote = Sum::ZERO.add_packet(&XdpBytes(context), 14, frame::QUOTE_V6 as u64 / 4)?;
-    cut(context, 14 + frame::QUOTE_V6)?;
+    let link = Link::of(context, headers)?;
+    let quote = Sum::ZERO.add_packet(&XdpBytes(context), link.bytes, frame::QUOTE_V6 as u64 / 4)?;
+    cut(context, link.bytes + frame::QUOTE_V6)?;
     grow(context, frame::BEFORE_QUOTE_V6)?;
     let answer = work.frame.first_chunk_mut()?;
-    frame::unreachable_v6(answer, &link, headers, quote);
-    write(context, answer)
+    frame::unreachable_v6(answer, headers, quote);
+    link.write(context, answer)
 }
 
 /// Cuts the frame to `length`, which it must at least have.
@@ -93,13 +93,40 @@ fn grow(context: &XdpContext, bytes: usize) -> Option<()> {
     (unsafe { bpf_xdp_adjust_head(context.ctx, -(bytes as i32)) } == 0).then_some(())
 }
 
+/// The link-level header, read before the frame is changed.
+struct Link {
+    bytes: usize,
+    header: [u8; frame::LONGEST_LINK],
+}
+
+impl Link {
+    /// `None` where there is none: such a device cannot send the frame back.
+    #[inline(always)]
+    fn of(context: &XdpContext, headers: &Headers) -> Option<Self> {
+        let bytes = frame::link_bytes(headers);
+        if bytes == 0 {
+            return None;
+        }
+        let header = XdpBytes(context).load(0)?;
+        Some(Self { bytes, header })
+    }
+
+    /// Writes the answer to the front of the frame, and sends it.
+    #[inline(always)]
+    fn write<const N: usize>(self, context: &XdpContext, packet: &[u8; N]) -> Option<u32> {
+        store(context, 0, &frame::answering(self.header))?;
+        store(context, self.bytes, packet)?;
+        Some(xdp_action::XDP_TX)
+    }
+}
+
 #[inline(always)]
-fn write<const N: usize>(context: &XdpContext, bytes: &[u8; N]) -> Option<u32> {
-    let start = context.data();
+fn store<const N: usize>(context: &XdpContext, at: usize, bytes: &[u8; N]) -> Option<()> {
+    let start = context.data() + at;
     if start + N > context.data_end() {
         return None;
     }
-    // SAFETY: the N bytes at the start were just found to lie inside the frame.
+    // SAFETY: the N bytes at `start` were just found to lie inside the frame.
     unsafe { *(start as *mut [u8; N]) = *bytes };
-    Some(xdp_action::XDP_TX)
+    Some(())
 }

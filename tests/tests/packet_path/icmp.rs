@@ -391,3 +391,16 @@ fn each_familys_icmp_in_the_other_is_dropped() {
     echo.protocol = 1;
     assert_eq!(host.incoming(&echo), "drop icmp-family");
 }
+
+#[test]
+fn s66_errors_of_a_flow_wait_until_the_new_policy_has_judged_it() {
+    for net in nets() {
+        let mut host = connected(net);
+        let too_big = error(TOO_BIG, net.router, net.server, &sent(net));
+        assert_eq!(host.incoming(&too_big), "pass related-icmp");
+        host.replace(RULES);
+        assert_eq!(host.incoming(&too_big), "drop icmp-unrelated");
+        assert_eq!(host.outgoing(&sent(net)), "pass flow out");
+        assert_eq!(host.incoming(&too_big), "pass related-icmp");
+    }
+}
