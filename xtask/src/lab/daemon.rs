@@ -43,11 +43,20 @@ pub(crate) fn wait_for_port(name: &str, namespace: Namespace, address: &str) -> 
 }
 
 /// Asks again and again until the answer is yes; an error that names what was waited for if it never is.
-pub(crate) fn wait_until(what: &str, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn wait_until(what: &str, ready: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait_for(what, PATIENCE, ready)
+}
+
+/// The same, with a patience of its own.
+pub(crate) fn wait_for(
+    what: &str,
+    patience: Duration,
+    mut ready: impl FnMut() -> Result<bool>,
+) -> Result<()> {
     let start = Instant::now();
     while !ready()? {
-        if start.elapsed() > PATIENCE {
-            bail!("waited {} s in vain for {what}", PATIENCE.as_secs());
+        if start.elapsed() > patience {
+            bail!("waited {} s in vain for {what}", patience.as_secs());
         }
         thread::sleep(Duration::from_millis(50));
     }

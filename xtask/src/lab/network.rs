@@ -32,6 +32,8 @@ pub(crate) const ATTACKER: Host = Host {
     v6: Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, 0, 0x66),
 };
 
+/// The hosts that run the agent.
+pub(crate) const SERVERS: [Host; 3] = [LB, WEB, DB];
 /// Every host.
 pub(crate) const HOSTS: [Host; 7] = [LB, WEB, DB, MONITOR, ADMIN, CLIENT, ATTACKER];
 
@@ -59,6 +61,11 @@ impl Host {
     /// The namespace that it lives in.
     pub(crate) const fn namespace(self) -> Namespace {
         Namespace::of(self.name)
+    }
+
+    /// The name of a server in the shipped inventory, `rules/inventory.toml`.
+    pub(crate) fn inventory_name(self) -> String {
+        format!("{}-1", self.name)
     }
 
     /// Both of its addresses.
@@ -139,6 +146,22 @@ mod tests {
             ATTACKER.gateways().1,
             "2001:db8:bad::1".parse::<Ipv6Addr>().unwrap()
         );
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_shipped_inventory() {
+        let inventory = include_str!("../../../rules/inventory.toml");
+        for host in [LB, WEB, DB, MONITOR] {
+            let (_, entry) = inventory
+                .split_once(&format!("[hosts.{}]", host.inventory_name()))
+                .unwrap();
+            let addresses = format!("addresses = [\"{}\", \"{}\"]", host.v4, host.v6);
+            assert!(
+                entry.split("[hosts.").next().unwrap().contains(&addresses),
+                "{addresses}"
+            );
+        }
+        assert!(inventory.contains("management = [\"10.77.9.0/24\", \"fd77:9::/64\"]"));
     }
 
     #[test]

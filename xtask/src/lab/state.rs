@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
     sys::signal::{Signal, kill},
@@ -93,6 +93,27 @@ impl State {
             .iter()
             .find(|process| !process.is_alive())
             .map(|process| process.name.as_str())
+    }
+
+    /// Whether the process of this name is there.
+    pub(crate) fn is_running(&self, name: &str) -> bool {
+        self.processes
+            .iter()
+            .any(|process| process.name == name && process.is_alive())
+    }
+
+    /// Ends one process by a signal, and forgets it.
+    pub(crate) fn end_process(&mut self, name: &str, signal: Signal) -> Result<()> {
+        let Some(place) = self.processes.iter().position(|process| process.name == name) else {
+            bail!("no process is called {name}");
+        };
+        let process = self.processes.remove(place);
+        self.save()?;
+        process.signal(signal)?;
+        if !process.wait_for_end(PATIENCE) {
+            bail!("{name} has not ended {} s after {signal}", PATIENCE.as_secs());
+        }
+        Ok(())
     }
 
     /// Ends every process, the last one first, and forgets them.

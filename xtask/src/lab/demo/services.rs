@@ -1,56 +1,122 @@
 //! What the company's users, administrators and monitoring must be able to do, firewalls or not.
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 
-use super::report::{Report, Row};
+use super::{
+    report::{Decision, Report, Row},
+    watch::Watch,
+};
 use crate::lab::{
     Lab,
-    network::{ADMIN, CLIENT, DB, LB, WEB},
-    probe,
+    network::{ADMIN, CLIENT, DB, Host, LB, MONITOR, SERVERS, WEB},
+    probe::{self, Probe},
     web_client::Client,
 };
 
-/// One row for each service and IP version.
-pub(crate) fn rows(lab: &Lab, report: &mut Report) -> Result<()> {
-    report.section("services");
-    let client = Client {
-        from: CLIENT,
-        authority: &lab.authority.certificate(),
-    };
-    for address in LB.addresses() {
-        let page = client.get("https", address, "/")?;
-        let seen = if page.body.contains(&lab.token) {
-            "the page"
-        } else {
-            "another page"
-        };
-        report.add(Row::new(
-            format!("client fetches a page from lb {address}: the database's newest product is on it"),
-            "200, the page",
-            format!("{}, {seen}", page.status),
-        ));
-        let page = client.get("http", address, "/")?;
-        report.add(Row::new(
-            format!("client fetches http://{address}/"),
-            "301",
-            page.status.to_string(),
-        ));
+/// Whether firewalls are loaded, so that there are counters to read.
+#[derive(Clone, Copy)]
+enum Firewalls {
+    Unloaded,
+    Loaded,
+}
+
+/// The services as they are before any firewall.
+pub(crate) fn unfiltered(lab: &Lab, report: &mut Report) -> Result<()> {
+    rows(lab, report, Firewalls::Unloaded)
+}
+
+/// The services through the firewalls, with the rules that let them pass.
+pub(crate) fn filtered(lab: &Lab, report: &mut Report) -> Result<()> {
+    rows(lab, report, Firewalls::Loaded)
+}
+
+impl Firewalls {
+    /// Does something that these rules should let pass, and says whether they did.
+    fn let_pass<T>(
+        self,
+        rules: &[(Host, &'static str)],
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<(T, Decision)> {
+        match self {
+            Self::Unloaded => Ok((work()?, Decision::default())),
+            Self::Loaded => {
+                let watch = Watch::start(rules)?;
+                let outcome = work()?;
+                Ok((outcome, watch.any()?))
+            }
+        }
     }
-    for (host, address) in [LB, WEB, DB]
-        .iter()
-        .flat_map(|host| host.addresses().map(|address| (host, address)))
-    {
-        let greeting = probe::greeting(ADMIN, address, 22)?.unwrap_or_default();
-        let seen = if greeting.starts_with("SSH-2.0-") {
-            "SSH greets"
-        } else {
-            "nothing"
-        };
-        report.add(Row::new(
-            format!("admin connects to {} {address} port 22", host.name),
-            "SSH greets",
-            seen,
-        ));
+}
+
+/// One row for each service and IP version.
+fn rows(lab: &Lab, report: &mut Report, firewalls: Firewalls) -> Result<()> {
+    for address in LB.addresses() {
+        report.add(page(lab, address, firewalls)?);
+        report.add(redirect(lab, address, firewalls)?);
+    }
+    for host in SERVERS {
+        for address in host.addresses() {
+            report.add(ssh(host, address, firewalls)?);
+            for from in [ADMIN, MONITOR] {
+                report.add(ping(from, host, address, firewalls)?);
+            }
+        }
     }
     Ok(())
+}
+
+fn page(lab: &Lab, address: IpAddr, firewalls: Firewalls) -> Result<Row> {
+    let way = [
+        (LB, "public-web"),
+        (LB, "lb-to-web"),
+        (WEB, "lb-to-web"),
+        (WEB, "web-to-db"),
+        (DB, "web-to-db"),
+    ];
+    let (page, decision) = firewalls.let_pass(&way, || customer(lab).get("https", address, "/"))?;
+    let which = if page.body.contains(&lab.token) {
+        "the page"
+    } else {
+        "another page"
+    };
+    Ok(Row::new(
+        format!("client fetches a page from lb {address}: the database's newest product is on it"),
+        "200, the page",
+        format!("{}, {which}", page.status),
+    )
+    .decided(decision))
+}
+
+fn redirect(lab: &Lab, address: IpAddr, firewalls: Firewalls) -> Result<Row> {
+    let (page, decision) =
+        firewalls.let_pass(&[(LB, "public-web")], || customer(lab).get("http", address, "/"))?;
+    let tried = format!("client fetches a page from lb {address} over plain HTTP");
+    Ok(Row::new(tried, "301", page.status.to_string()).decided(decision))
+}
+
+fn ssh(host: Host, address: IpAddr, firewalls: Firewalls) -> Result<Row> {
+    let (greeting, decision) =
+        firewalls.let_pass(&[(host, "ssh")], || probe::greeting(ADMIN, address, 22))?;
+    let seen = if greeting.unwrap_or_default().starts_with("SSH-2.0-") {
+        "SSH greets"
+    } else {
+        "nothing"
+    };
+    let tried = format!("admin connects to {} {address} port 22", host.name);
+    Ok(Row::new(tried, "SSH greets", seen).decided(decision))
+}
+
+fn ping(from: Host, to: Host, address: IpAddr, firewalls: Firewalls) -> Result<Row> {
+    let (seen, decision) = firewalls.let_pass(&[(to, "ping")], || Probe::Ping.send(from, address))?;
+    let tried = format!("{} pings {} {address}", from.name, to.name);
+    Ok(Row::new(tried, "reached", seen.to_string()).decided(decision))
+}
+
+fn customer(lab: &Lab) -> Client {
+    Client {
+        from: CLIENT,
+        authority: lab.authority.certificate(),
+    }
 }

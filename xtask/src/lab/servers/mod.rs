@@ -1,6 +1,7 @@
 //! The lab's servers, one file each: its configuration, its start, and how to tell that it can be used.
 
 pub(crate) mod database;
+pub(crate) mod echo;
 pub(crate) mod load_balancer;
 pub(crate) mod monitoring;
 pub(crate) mod node_exporter;
@@ -12,7 +13,7 @@ use std::{fs, path::Path};
 use anyhow::{Result, bail};
 
 /// Fills a template: `@@name@@` becomes the value of that name. Every name has to occur, and none may be left.
-fn render(template: &str, values: &[(&str, &str)]) -> Result<String> {
+pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> Result<String> {
     let mut text = template.to_owned();
     for (name, value) in values {
         let mark = format!("@@{name}@@");

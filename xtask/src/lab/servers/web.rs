@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Result;
@@ -56,6 +56,11 @@ pub(crate) fn start(state: &mut State, authority: &Authority) -> Result<()> {
 pub(crate) fn wait() -> Result<()> {
     daemon::wait_for_port("the application", WEB.namespace(), "127.0.0.1:8000")?;
     daemon::wait_for_port("nginx", WEB.namespace(), "127.0.0.1:443")
+}
+
+/// The file that can be downloaded as `/download/file`.
+pub(crate) fn download(state: &State) -> Result<PathBuf> {
+    Ok(state.folder(WEB.name)?.join("download/file"))
 }
 
 /// A file in which no two blocks are alike, so that a lost or repeated piece changes its checksum.
