@@ -52,8 +52,14 @@ fn encode_sample(metric: &mut MetricEncoder<'_>, kind: Kind, sample: &Sample) ->
     if kind == Kind::Info {
         return metric.encode_info(&sample.labels.as_slice());
     }
-    let mut metric = metric.encode_family(&sample.labels)?;
-    match (kind, sample.value) {
+    if sample.labels.is_empty() {
+        return encode_value(metric, kind, sample.value);
+    }
+    encode_value(&mut metric.encode_family(&sample.labels)?, kind, sample.value)
+}
+
+fn encode_value(metric: &mut MetricEncoder<'_>, kind: Kind, value: Value) -> fmt::Result {
+    match (kind, value) {
         (Kind::Counter, Value::Whole(value)) => metric.encode_counter(&value, NO_EXEMPLAR),
         (Kind::Counter, Value::Real(value)) => metric.encode_counter(&value, NO_EXEMPLAR),
         (_, Value::Real(value)) => metric.encode_gauge(&value),

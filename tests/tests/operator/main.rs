@@ -1,0 +1,8 @@
+//! What an operator does and sees: the real programs, on the kernel, in namespaces of their own.
+
+mod boot;
+mod edits;
+mod interfaces;
+mod lifecycle;
+mod policies;
+mod site;
