@@ -367,6 +367,30 @@ fn a_large_image_gets_a_larger_map() {
 }
 
 #[test]
+fn a_slot_made_ready_ahead_is_loaded_without_the_verifier() {
+    let wire = Wire::new();
+    let (mut dataplane, _) = wire.open();
+    let needed = u32::try_from(blocks(&allow_all()).len()).unwrap();
+    let mut spare = dataplane.spare_slot(needed).unwrap().unwrap();
+    spare.verify().unwrap();
+    dataplane.install(spare).unwrap();
+    assert!(dataplane.spare_slot(needed).unwrap().is_none());
+    let first = load(&mut dataplane, &allow_all());
+    assert!(!first.programs_loaded);
+    dataplane.switch(cell(first.slot, first.slot)).unwrap();
+    wire.attach(&mut dataplane, AttachMode::Native);
+    assert!(wire.connects_in(LOCAL_V4) && wire.connects_in(LOCAL_V6));
+
+    // One that is given out and never installed leaves the slot to the next load.
+    let spare = dataplane.spare_slot(needed).unwrap();
+    drop(spare.unwrap());
+    let second = load(&mut dataplane, &out_only());
+    assert!(second.programs_loaded && second.slot != first.slot);
+    dataplane.switch(cell(second.slot, second.slot)).unwrap();
+    assert!(!wire.connects_in(LOCAL_V4) && wire.connects_out(PEER_V4));
+}
+
+#[test]
 fn a_restart_adopts_and_nothing_stops_meanwhile() {
     let wire = Wire::new();
     let (mut dataplane, _) = wire.open();

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-use super::{in_force::InForce, kernel::Kernel, prepare};
+use super::{chain::chain, in_force::InForce, kernel::Kernel, prepare};
 use crate::{
     control::protocol::{Failure, LastReload},
+    dataplane::DataplaneError,
     diagnostic::SourceSet,
     policy::read_sources,
     settings::Settings,
@@ -108,6 +109,33 @@ impl Agent {
 
     pub(super) fn lock_editor(&self) -> MutexGuard<'_, Editor> {
         self.editor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the slot ready that the next change is going to take. The kernel verifies its programs for seconds, and
+    /// meanwhile interfaces that appear must be attached, and readers be answered.
+    pub(super) fn make_room(&self, _held: &Editor, blocks: usize) {
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        if let Err(error) = self.try_to_make_room(blocks) {
+            // Loading tries it once more, and says what is wrong.
+            tracing::warn!(
+                error = chain(&error),
+                "no slot could be made ready for the next policy"
+            );
+        }
+    }
+
+    fn try_to_make_room(&self, blocks: u32) -> Result<(), DataplaneError> {
+        let spare = self.kernel().dataplane.spare_slot(blocks)?;
+        let Some(mut spare) = spare else { return Ok(()) };
+        spare.verify()?;
+        self.kernel().dataplane.install(spare)
+    }
+
+    /// Has a slot ready for a policy as large as the one in force, so that the first edit is as quick as any other.
+    pub(crate) fn make_room_for_the_next(&self) {
+        let editor = self.lock_editor();
+        let blocks = self.in_force().blocks;
+        self.make_room(&editor, blocks);
     }
 
     /// Whether the kernel side answers; blocks for as long as it does not.

@@ -135,6 +135,7 @@ impl Agent {
             return Ok(report(&before, Vec::new(), false, warnings));
         }
         let differences = changes(Some(&before.policy), &prepared.policy);
+        self.make_room(editor, prepared.image.blocks().len());
         let mut kernel = self.kernel();
         let after = commit(
             editor,

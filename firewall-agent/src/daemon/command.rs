@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -24,6 +25,9 @@ const LOG_VARIABLE: &str = "FIREWALL_AGENT_LOG";
 
 /// Set by systemd where standard error goes to the journal, which knows time and level by itself.
 const JOURNAL_VARIABLE: &str = "JOURNAL_STREAM";
+
+/// How long what is still running at the end may take; an end by force does no harm either.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 const EXIT_CODES: &str = "\
 Stopping the agent, by any signal, leaves in force what is in force; `firewall-agent unload` takes it out.
@@ -115,7 +119,10 @@ fn execute(arguments: &Arguments) -> Result<(), CommandError> {
 fn serve(settings: Settings) -> Result<(), CommandError> {
     let dataplane = Box::new(KernelDataplane::new(KernelSettings::from(&settings)));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(run(settings, dataplane))?)
+    let ended = runtime.block_on(run(settings, dataplane));
+    // What still runs may be the verifier's work for a change to come.
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    Ok(ended?)
 }
 
 fn unload(settings: &Settings) -> Result<(), CommandError> {

@@ -21,6 +21,8 @@ pub(crate) struct InForce {
     /// Counter numbers in the order of the rules.
     pub(crate) numbers: Vec<u16>,
     pub(crate) hash: Option<ImageHash>,
+    /// Blocks of its image; none where that is not known.
+    pub(crate) blocks: usize,
     /// Number of the judgement in the kernel.
     pub(crate) epoch: u32,
     /// The files that it was made of; none where it was made of none.
@@ -67,6 +69,7 @@ impl InForce {
             names: names.collect(),
             enforcing,
             hash: Some(prepared.image.hash()),
+            blocks: prepared.image.blocks().len(),
             policy: prepared.policy,
             numbers,
             epoch,
@@ -84,6 +87,7 @@ impl InForce {
             names: BTreeMap::new(),
             enforcing: Enforcing::Adopted,
             hash: None,
+            blocks: 0,
             policy,
             numbers: Vec::new(),
             epoch,

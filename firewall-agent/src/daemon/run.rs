@@ -81,6 +81,7 @@ pub async fn run(settings: Settings, dataplane: Box<dyn Dataplane>) -> Result<()
     tasks.spawn(log_events(agent.clone(), events));
     tasks.spawn(look_for_pending(agent.clone()));
     tasks.spawn(feed_watchdog(agent.clone()));
+    tasks.spawn(make_room(agent.clone()));
     #[cfg(feature = "ebpf-log")]
     tasks.spawn(crate::telemetry::ebpf_log::print());
 
@@ -165,6 +166,11 @@ async fn serve_metrics(agent: Arc<Agent>, settings: MetricsSettings) {
         }
         sleep(METRICS_INTERVAL).await;
     }
+}
+
+/// After a first start only one slot has programs.
+async fn make_room(agent: Arc<Agent>) {
+    let _ = spawn_blocking(move || agent.make_room_for_the_next()).await;
 }
 
 async fn follow_network(agent: Arc<Agent>, mut changes: NetworkChanges) {

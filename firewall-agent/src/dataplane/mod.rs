@@ -27,7 +27,7 @@ pub use error::{AttachHook, DataplaneError};
 pub use event_stream::{EventStream, EventStreamError};
 pub use flow_view::{FlowTable, FlowView};
 pub use generation::{ImageDigest, LoadedSlot, SlotImage, image_digest};
-pub use kernel::{KernelDataplane, KernelSettings};
+pub use kernel::{KernelDataplane, KernelSettings, SpareSlot};
 pub use link::{AttachRequest, AttachedInterface, Link, ModeReason, XdpMode};
 pub use network_changes::{NetworkChanges, NetworkChangesError};
 pub use reconcile::{Failure, Reconciled, Wanted, reconcile};
@@ -55,6 +55,13 @@ pub trait Dataplane: Send {
 
     /// What each slot holds.
     fn slots(&self) -> Result<Vec<SlotStatus>, DataplaneError>;
+
+    /// The slot that the next [`Dataplane::load_generation`] of so many blocks is going to take, where it has no
+    /// programs yet. To be verified while others use the dataplane, and then installed; without that, loading does it.
+    fn spare_slot(&mut self, blocks: u32) -> Result<Option<SpareSlot>, DataplaneError>;
+
+    /// Takes a spare slot into use. Nothing may have been loaded since it was given out.
+    fn install(&mut self, spare: SpareSlot) -> Result<(), DataplaneError>;
 
     /// Loads a policy into a slot that is neither in force nor a fallback nor among `keep`, and compares what has
     /// arrived with what was given. Nothing is in force until [`Dataplane::switch`].

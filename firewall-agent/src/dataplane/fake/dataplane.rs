@@ -22,7 +22,7 @@ use crate::{
     dataplane::{
         AdoptedSlot, Adoption, AttachRequest, AttachedInterface, ClockReading, CounterSnapshot, Dataplane,
         DataplaneError, EventStream, FlowTable, FlowView, Link, LoadedSlot, MapUsage, NetworkChanges,
-        SlotImage, SlotStatus, SocketFlow, Takeover, Unloaded,
+        SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover, Unloaded,
         flow_scan::{FlowContext, delete, scan},
         generation::checked_header,
         image_digest,
@@ -122,6 +122,15 @@ impl Dataplane for FakeDataplane {
             digest,
             programs_loaded,
         })
+    }
+
+    fn spare_slot(&mut self, _: u32) -> Result<Option<SpareSlot>, DataplaneError> {
+        // There is no verifier here.
+        Ok(None)
+    }
+
+    fn install(&mut self, _: SpareSlot) -> Result<(), DataplaneError> {
+        Ok(())
     }
 
     fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError> {

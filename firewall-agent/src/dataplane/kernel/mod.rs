@@ -22,6 +22,7 @@ mod routes;
 mod session;
 mod slots;
 mod sockets;
+mod spare;
 mod state;
 mod sys;
 mod unload;
@@ -39,6 +40,7 @@ use super::{
 };
 use crate::settings::{Settings, TableSettings};
 use session::Session;
+pub use spare::SpareSlot;
 
 /// Where a dataplane lives, and how large it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +125,14 @@ impl Dataplane for KernelDataplane {
 
     fn load_generation(&mut self, image: &SlotImage<'_>, keep: &[u8]) -> Result<LoadedSlot, DataplaneError> {
         self.session_mut()?.load_generation(image, keep)
+    }
+
+    fn spare_slot(&mut self, blocks: u32) -> Result<Option<SpareSlot>, DataplaneError> {
+        self.session_mut()?.spare_slot(blocks)
+    }
+
+    fn install(&mut self, spare: SpareSlot) -> Result<(), DataplaneError> {
+        self.session_mut()?.install(spare)
     }
 
     fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError> {

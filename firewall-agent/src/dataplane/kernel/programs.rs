@@ -101,7 +101,7 @@ pub(super) const SLOT: Chains = Chains {
 };
 
 impl Chains {
-    fn names(&self) -> Vec<&'static str> {
+    pub(super) fn names(&self) -> Vec<&'static str> {
         let all = self.xdp.iter().chain(self.tc);
         all.map(|(name, _)| *name).collect()
     }
@@ -119,7 +119,8 @@ pub(super) fn fill(
     place(ebpf, xdp_slots, tc_slots, chains, offset)
 }
 
-fn place(
+/// Puts loaded programs into their places, counted from `offset`.
+pub(super) fn place(
     ebpf: &Ebpf,
     xdp_slots: &MapData,
     tc_slots: &MapData,

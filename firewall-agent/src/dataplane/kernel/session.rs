@@ -17,6 +17,7 @@ use super::{
     pins::{LinkKind, Pins, file},
     programs::Programs,
     slots::{Loading, Slots},
+    spare::SpareSlot,
     state::{InterfaceState, State, StateFile},
     sys,
 };
@@ -81,6 +82,23 @@ impl Session {
         self.state.set_slot(loaded.slot, &loaded.digest);
         self.save()?;
         Ok(loaded)
+    }
+
+    pub(super) fn spare_slot(&mut self, blocks: u32) -> Result<Option<SpareSlot>, DataplaneError> {
+        let loading = Loading {
+            pins: &self.pins,
+            options: &self.options,
+        };
+        let spare = self.slots.spare(loading, &self.maps, blocks)?;
+        if let Some(spare) = &spare {
+            self.state.forget_slot(spare.slot);
+            self.save()?;
+        }
+        Ok(spare)
+    }
+
+    pub(super) fn install(&mut self, spare: SpareSlot) -> Result<(), DataplaneError> {
+        self.slots.install(&self.pins, &self.maps, spare)
     }
 
     pub(super) fn patch_image(&mut self, slot: u8, patch: &[(u32, Block)]) -> Result<(), DataplaneError> {

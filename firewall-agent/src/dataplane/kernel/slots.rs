@@ -1,6 +1,6 @@
 //! Policies in slots: loading, reading back, switching.
 
-use std::{fs, os::fd::AsFd};
+use std::os::fd::AsFd;
 
 use aya::maps::MapData;
 use bytemuck::{Zeroable, pod_read_unaligned};
@@ -17,6 +17,7 @@ use super::{
     object::{ImageMap, LoadOptions},
     pins::{Pins, file, remove},
     programs::{SLOT, are_filled, fill},
+    spare::SpareSlot,
     sys::{self, ElementSizes},
 };
 use crate::{
@@ -177,19 +178,10 @@ impl Slots {
         }
         let control = maps.control.read();
         let slot = self.free(&control, keep, needed)?;
-        // Packets that have read the cell while it named this slot are through afterwards.
-        sys::grace_period().map_err(|source| DataplaneError::Syscall {
-            action: "wait for packets that still use a slot",
-            source,
-        })?;
         let epoch = next_epoch(&control);
         // The number is used up from here on, also where loading fails.
-        let emptied = SlotControl {
-            epoch,
-            ..SlotControl::zeroed()
-        };
-        write_settings(maps, slot, &emptied)?;
-        let programs_loaded = !self.fits(slot, needed) || !has_programs(maps, slot)?;
+        empty(maps, slot, epoch)?;
+        let programs_loaded = !self.is_ready(maps, slot, needed)?;
         if programs_loaded {
             self.grow(loading, maps, slot, needed)?;
         }
@@ -224,6 +216,11 @@ impl Slots {
             .is_some_and(|image| image.capacity >= needed)
     }
 
+    /// Whether a slot has programs, and a map that the image fits.
+    fn is_ready(&self, maps: &Maps, slot: u8, needed: u32) -> Result<bool, DataplaneError> {
+        Ok(self.fits(slot, needed) && has_programs(maps, slot)?)
+    }
+
     /// Gives a slot a map of the next size that `needed` blocks fit, and programs that read it.
     fn grow(
         &mut self,
@@ -232,16 +229,44 @@ impl Slots {
         slot: u8,
         needed: u32,
     ) -> Result<(), DataplaneError> {
-        let blocks = needed.next_power_of_two().max(LEAST_BLOCKS);
-        let next = loading.pins.next_image(slot);
+        let spare = SpareSlot::new(loading.pins, loading.options, slot, capacity(needed));
+        self.install(loading.pins, maps, spare)
+    }
+
+    /// The slot that the next load of so many blocks is going to take, emptied; `None` where it is ready as it is.
+    pub(super) fn spare(
+        &mut self,
+        loading: Loading<'_>,
+        maps: &Maps,
+        needed: u32,
+    ) -> Result<Option<SpareSlot>, DataplaneError> {
+        let control = maps.control.read();
+        let slot = self.free(&control, &[], needed)?;
+        if self.is_ready(maps, slot, needed)? {
+            return Ok(None);
+        }
+        empty(maps, slot, settings(&control, slot).epoch)?;
+        self.set_image(slot, None);
+        Ok(Some(SpareSlot::new(
+            loading.pins,
+            loading.options,
+            slot,
+            capacity(needed),
+        )))
+    }
+
+    /// Takes a spare slot into use.
+    pub(super) fn install(
+        &mut self,
+        pins: &Pins,
+        maps: &Maps,
+        spare: SpareSlot,
+    ) -> Result<(), DataplaneError> {
+        let slot = spare.slot;
         // Where this fails half-way, the slot's programs may read either map.
         self.set_image(slot, None);
-        remove(&next)?;
-        let path = next.as_path();
-        load_programs(loading, maps, slot, ImageMap { path, blocks })?;
-        let place = loading.pins.image(slot);
-        fs::rename(&next, &place).map_err(file("rename to", &place))?;
-        self.set_image(slot, Some(Image::open(loading.pins, slot)?));
+        spare.install(maps)?;
+        self.set_image(slot, Some(Image::open(pins, slot)?));
         Ok(())
     }
 
@@ -358,6 +383,25 @@ fn write_settings(maps: &Maps, slot: u8, settings: &SlotControl) -> Result<(), D
     maps.control
         .write_slot(slot, settings)
         .ok_or(DataplaneError::SlotEmpty { slot })
+}
+
+/// Takes the policy out of a slot that may be written, before anything in it is changed.
+fn empty(maps: &Maps, slot: u8, epoch: u32) -> Result<(), DataplaneError> {
+    // Packets that have read the cell while it named this slot are through afterwards.
+    sys::grace_period().map_err(|source| DataplaneError::Syscall {
+        action: "wait for packets that still use a slot",
+        source,
+    })?;
+    let emptied = SlotControl {
+        epoch,
+        ..SlotControl::zeroed()
+    };
+    write_settings(maps, slot, &emptied)
+}
+
+/// Blocks of the map for an image of `needed` blocks.
+fn capacity(needed: u32) -> u32 {
+    needed.next_power_of_two().max(LEAST_BLOCKS)
 }
 
 /// Unique, since the newest epoch always stands in some slot: each load writes one more than all there are.
