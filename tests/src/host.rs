@@ -1,11 +1,11 @@
-//! A host under a policy, without a kernel: frames go in and out at times of the test's choosing.
+//! A host under a policy: frames go in and out at times of the test's choosing.
 
 use std::net::{IpAddr, SocketAddr};
 
 use firewall_agent::{
-    compile::{compile, timeouts::timeouts},
+    compile::compile,
+    dataplane::{FlowTable, SlotImage},
     diagnostic::{SourceFile, SourceSet, Style, render_text},
-    engine::HostEngine,
     policy::{
         Options, Scope, Target, check,
         model::{AddressSet, Failsafe, Timers, ValidPolicy},
@@ -16,10 +16,13 @@ use firewall_common::{
     counters::Hook,
     flow::State,
     image::Block,
-    verdict::{Decision, NO_RULE, Verdict},
+    verdict::{NO_RULE, Verdict},
 };
 
-use crate::frames::Packet;
+use crate::{
+    engine::{Engine, Interface, Judged},
+    frames::Packet,
+};
 
 /// What every test policy starts with; rules and options follow.
 const PRELUDE: &str = r#"
@@ -34,9 +37,6 @@ forwarded = "drop"
 
 /// When a test begins: the clock wraps some minutes later.
 const START_TICKS: u32 = u32::MAX - 3000;
-
-/// Slot 1 is `eth0`, slot 2 `eth1`.
-const INTERFACES: [(u8, &str); 2] = [(1, "eth0"), (2, "eth1")];
 
 /// Addresses of one family that the tests use.
 #[derive(Debug, Clone, Copy)]
@@ -130,61 +130,70 @@ pub fn policy(text: &str) -> ValidPolicy {
 
 /// A host.
 #[derive(Debug)]
-pub struct Host {
+pub struct Host<E> {
     /// What judges.
-    pub engine: HostEngine,
+    pub engine: E,
     /// Of rules, by the number of their counters; a name keeps its number over all policies.
     names: Vec<String>,
     now_ticks: u32,
-    epoch: u32,
     in_force: u8,
 }
 
-impl Host {
+impl<E: Engine> Host<E> {
     /// A host with the addresses of [`nets`] under a policy of these rules.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut names = vec!["default".to_owned(); 3];
-        let (image, timers) = bind(text, &mut names);
-        let mut engine = HostEngine::new(&image, |clock| timeouts(&timers, clock));
+        let (blocks, timers) = bind(text, &mut names);
+        let mut engine = E::start(&SlotImage {
+            blocks: &blocks,
+            timers,
+        });
         for net in nets() {
-            engine.tables().add_local(net.server);
+            engine.add_local(net.server);
         }
         Self {
             engine,
             names,
             now_ticks: START_TICKS,
-            epoch: 1,
             in_force: 0,
         }
     }
 
     /// Puts another policy into a slot, as a new epoch, without switching to it.
     pub fn load(&mut self, slot: u8, text: &str) {
-        self.epoch += 1;
-        self.load_as(slot, text, self.epoch);
-    }
-
-    fn load_as(&mut self, slot: u8, text: &str, epoch: u32) {
-        let (image, timers) = bind(text, &mut self.names);
-        let timeouts = timeouts(&timers, self.engine.clock());
-        self.engine.load(slot, &image, epoch, timeouts);
+        let (blocks, timers) = bind(text, &mut self.names);
+        self.engine.load(
+            slot,
+            &SlotImage {
+                blocks: &blocks,
+                timers,
+            },
+        );
     }
 
     /// Takes all rules out of a slot, keeping its epoch: whoever asks them afterwards is dropped by default.
     pub fn gut(&mut self, slot: u8) {
-        self.load_as(slot, "", self.epoch);
+        let (blocks, timers) = bind("", &mut self.names);
+        self.engine.overwrite(
+            slot,
+            &SlotImage {
+                blocks: &blocks,
+                timers,
+            },
+        );
     }
 
     /// Puts a slot in force; with a deadline, `fallback` takes over so many seconds later.
     pub fn switch(&mut self, slot: u8, mode: Mode, deadline: Option<(u8, u32)>) {
         self.in_force = slot;
-        self.engine.switch(Cell {
+        let cell = Cell {
             slot,
             fallback: deadline.map_or(slot, |(fallback, _)| fallback),
             mode,
             deadline_ticks: deadline.map(|(_, seconds)| self.after(seconds)),
-        });
+        };
+        self.engine.switch(cell);
     }
 
     /// Loads a policy into the other one of the first two slots and switches to it.
@@ -217,34 +226,34 @@ impl Host {
 
     /// What becomes of a frame on `eth0`.
     pub fn frame(&self, frame: &[u8], hook: Hook) -> String {
-        self.tell(self.engine.packet(frame, hook, 1, self.now_ticks))
+        self.frame_on(Interface::Eth0, frame, hook)
     }
 
-    /// What becomes of a frame on the interface of this slot.
-    pub fn frame_on(&self, slot: u8, frame: &[u8], hook: Hook) -> String {
-        self.tell(self.engine.packet(frame, hook, slot, self.now_ticks))
+    /// What becomes of a frame on an interface.
+    pub fn frame_on(&self, interface: Interface, frame: &[u8], hook: Hook) -> String {
+        self.tell(self.engine.judge(frame, interface, hook, self.now_ticks))
     }
 
     /// States of all flows, half-open ones first.
     #[must_use]
     pub fn states(&self) -> Vec<State> {
-        let half = self.engine.half_flows().iter();
-        half.chain(self.engine.flows().iter())
-            .map(|(_, flow)| flow.state)
+        [FlowTable::Half, FlowTable::Assured]
+            .into_iter()
+            .flat_map(|table| self.engine.flows(table))
             .collect()
     }
 
-    fn tell(&self, decision: Decision) -> String {
-        let verdict = match decision.verdict {
+    fn tell(&self, judged: Judged) -> String {
+        let verdict = match judged.verdict {
             Verdict::Pass => "pass",
             Verdict::Drop => "drop",
             Verdict::Reject => "reject",
         };
-        let reason = decision.reason.name();
-        if decision.rule == NO_RULE || reason == "default" {
+        let reason = judged.reason.name();
+        if judged.rule == NO_RULE || reason == "default" {
             return format!("{verdict} {reason}");
         }
-        format!("{verdict} {reason} {}", self.names[usize::from(decision.rule)])
+        format!("{verdict} {reason} {}", self.names[usize::from(judged.rule)])
     }
 }
 
@@ -262,6 +271,7 @@ fn bind(text: &str, names: &mut Vec<String>) -> (Vec<Block>, Timers) {
             .and_then(|place| u16::try_from(place).ok())
             .unwrap_or(NO_RULE)
     };
-    let bound = compiled.bind(&number, INTERFACES).expect("slots 1 and 2");
+    let interfaces = Interface::ATTACHED.map(|interface| (interface.slot(), interface.name()));
+    let bound = compiled.bind(&number, interfaces).expect("slots from 1 on");
     (bound.blocks().to_vec(), *compiled.timers())
 }

@@ -1,5 +1,6 @@
-//! What the suites share: packets, a host without a kernel ([`host`]), and for the suites that need the kernel network
-//! namespaces, a BPF file system of one's own, probes.
+//! What the suites share: packets, a host that judges them in memory or in the kernel ([`host`], [`engine`]), and for
+//! the suites that need the kernel the programs loaded once ([`bench`]), network namespaces, a BPF file system of one's
+//! own, probes.
 //!
 //! What needs the kernel needs root, and cleans up after itself.
 #![expect(
@@ -7,7 +8,9 @@
     reason = "a test that cannot go on panics; that is what it is for"
 )]
 
+pub mod bench;
 pub mod bpffs;
+pub mod engine;
 pub mod frames;
 pub mod host;
 pub mod netns;

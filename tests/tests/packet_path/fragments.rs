@@ -6,8 +6,10 @@ use firewall_common::{
 };
 use firewall_tests::{
     frames::{Packet, Segment},
-    host::{Host, Net, end, nets},
+    host::{Net, end, nets},
 };
+
+use crate::Host;
 
 const RULES: &str = r#"
 [[rule]]

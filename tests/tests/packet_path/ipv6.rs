@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use firewall_common::wire::{protocol, tcp::SYN};
 use firewall_tests::{
     frames::{Packet, Segment},
-    host::{Host, end, nets},
+    host::{end, nets},
 };
+
+use crate::Host;
 
 /// Router solicitation and advertisement, neighbour solicitation and advertisement (RFC 4861 4).
 const DISCOVERY: [u8; 4] = [133, 134, 135, 136];

@@ -1,5 +1,6 @@
 //! Generations, modes, the deadline, the failsafe, bans, and full tables.
 
+use firewall_agent::dataplane::FlowTable;
 use firewall_common::{
     cell::Mode,
     counters::Hook,
@@ -7,9 +8,12 @@ use firewall_common::{
     wire::tcp::{ACK, SYN},
 };
 use firewall_tests::{
+    engine::{Engine, Interface},
     frames::{Packet, Segment, frame},
-    host::{Host, Net, end, nets},
+    host::{Net, end, nets},
 };
+
+use crate::Host;
 
 const BOTH: &str = r#"
 [[rule]]
@@ -333,9 +337,13 @@ fn interfaces_that_rules_name() {
         let host = Host::new(
             "[[rule]]\nname = \"inside\"\nallow = \"tcp/443\"\nfrom = \"any\"\ninterface = [\"eth1\"]\n",
         );
-        for (slot, expected) in [(0, "drop default"), (1, "drop default"), (2, "pass rule inside")] {
-            let seen = host.frame_on(slot, &tcp_in(net, SYN).frame(), Hook::Ingress);
-            assert_eq!(seen, expected, "slot {slot}");
+        for (interface, expected) in [
+            (Interface::Unnamed, "drop default"),
+            (Interface::Eth0, "drop default"),
+            (Interface::Eth1, "pass rule inside"),
+        ] {
+            let seen = host.frame_on(interface, &tcp_in(net, SYN).frame(), Hook::Ingress);
+            assert_eq!(seen, expected, "{interface:?}");
         }
     }
 }
@@ -407,7 +415,7 @@ fn s61_full_table() {
     for net in nets() {
         let mut host = connected(net, BOTH);
         let refused = connect_many(&host, net, net.other, 9000);
-        let held = host.engine.flows().iter().count();
+        let held = host.engine.flows(FlowTable::Assured).len();
         assert!(refused > 1000 && held > 6000, "{refused} refused, {held} held");
         assert_eq!(9000 + 1, refused + held, "each is either held or refused");
         assert_eq!(
@@ -432,8 +440,8 @@ fn s62_half_open_flows_are_bounded_and_push_out_no_live_one() {
             let syn = Packet::tcp(end(net.other, port), end(net.server, 443), &Segment::new(SYN));
             assert_eq!(host.incoming(&syn), "pass rule web");
         }
-        assert!(host.engine.half_flows().iter().count() <= 7 * 1024);
-        assert_eq!(host.engine.flows().iter().count(), 1);
+        assert!(host.engine.flows(FlowTable::Half).len() <= 7 * 1024);
+        assert_eq!(host.engine.flows(FlowTable::Assured).len(), 1);
         assert_eq!(host.incoming(&tcp_in(net, ACK)), "pass flow web");
         assert_eq!(
             connect_many(&host, net, net.router, 100),

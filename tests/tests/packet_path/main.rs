@@ -1,5 +1,7 @@
 //! The packet path without a kernel: the very code that the eBPF programs run, over collections, with the clock in
 //! the test's hand. Tests are named after the scenario that they show; each has its negative beside it.
+//!
+//! The suite `packet_path_kernel` runs the same tests through the programs themselves.
 
 mod fragments;
 mod icmp;
@@ -9,3 +11,10 @@ mod malformed;
 mod noise;
 mod tcp;
 mod udp;
+
+use firewall_tests::engine::InMemory;
+
+type Host = firewall_tests::host::Host<InMemory>;
+
+/// Damaged frames that [`noise`] makes.
+const NOISE_FRAMES: usize = 300_000;

@@ -4,13 +4,15 @@ use std::net::IpAddr;
 
 use firewall_common::{
     counters::Hook,
-    interface::LinkType,
     wire::{ethernet, protocol, tcp::SYN},
 };
 use firewall_tests::{
+    engine::{Engine, Interface},
     frames::{Packet, Segment, frame},
-    host::{Host, Net, end, nets},
+    host::{Net, end, nets},
 };
+
+use crate::Host;
 
 const EVERYTHING: &str = r#"
 [[rule]]
@@ -94,12 +96,17 @@ fn s54_contradicting_ipv6_headers() {
     }
 }
 
+/// Whether a frame of so many bytes can be put to the host at all.
+fn can_be_put(host: &Host, bytes: usize) -> bool {
+    host.engine.takes(bytes, Hook::Ingress)
+}
+
 #[test]
 fn s54_frames_cut_anywhere_are_dropped_and_padding_passes() {
     let host = Host::new(EVERYTHING);
     for net in nets() {
         let whole = syn(net).frame();
-        for bytes in 0..whole.len() {
+        for bytes in (0..whole.len()).filter(|&bytes| can_be_put(&host, bytes)) {
             let verdict = host.frame(&whole[..bytes], Hook::Ingress);
             let expected = match bytes {
                 0..14 => "drop truncated-ethernet",
@@ -280,7 +287,7 @@ fn s56_the_failsafe_lets_in_no_spoofed_source() {
         let mut host = Host::new("");
         let login = Packet::tcp(end(net.manager, 9), end(net.server, 22), &Segment::new(SYN));
         assert_eq!(host.incoming(&login), "pass failsafe-management");
-        host.engine.tables().add_local(net.manager);
+        host.engine.add_local(net.manager);
         assert_eq!(host.incoming(&login), "drop spoofed-own");
     }
 }
@@ -400,15 +407,20 @@ fn s59_further_ether_types_by_policy() {
 #[test]
 fn devices_without_a_link_level_header() {
     let host = Host::new(EVERYTHING);
-    let judge = |bytes: &[u8]| {
-        host.engine
-            .packet_on(bytes, LinkType::RawIp, Hook::Ingress, 0, 1)
-            .reason
-            .name()
-    };
+    let judge = |bytes: &[u8]| host.frame_on(Interface::Tunnel, bytes, Hook::Ingress);
     for net in nets() {
-        assert_eq!(judge(&syn(net).ip()), "rule");
+        assert_eq!(judge(&syn(net).ip()), "pass rule all");
+        assert_eq!(
+            judge(&syn(net).frame()),
+            "drop malformed-ip",
+            "it begins with the IP header"
+        );
     }
-    assert_eq!(judge(&[]), "truncated-ip");
-    assert_eq!(judge(&[0x50; 40]), "malformed-ip");
+    for bytes in [0, 1, 14, 19]
+        .into_iter()
+        .filter(|&bytes| can_be_put(&host, bytes))
+    {
+        assert_eq!(judge(&vec![0x45; bytes]), "drop truncated-ip", "{bytes} bytes");
+    }
+    assert_eq!(judge(&[0x50; 40]), "drop malformed-ip");
 }

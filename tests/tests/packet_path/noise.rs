@@ -3,18 +3,18 @@
 
 use firewall_common::{
     counters::Hook,
-    interface::LinkType,
     reason::Reason,
     verdict::{NO_RULE, Verdict},
     wire::tcp::{ACK, SYN},
 };
 use firewall_tests::{
+    engine::{Engine, Interface},
     frames::{Packet, Segment},
-    host::{Host, end, nets},
+    host::{end, nets},
     random::{Random, seed},
 };
 
-const FRAMES: usize = 300_000;
+use crate::{Host, NOISE_FRAMES};
 
 const RULES: &str = r#"
 [options]
@@ -95,17 +95,20 @@ fn damaged_frames_have_sound_verdicts() {
     let host = Host::new(RULES);
     let sound = sound();
     let mut counts = [0usize; 96];
-    for number in 0..FRAMES {
+    for number in 0..NOISE_FRAMES {
         let mut frame = random.pick(&sound).clone();
         damage(&mut frame, &mut random);
         let hook = *random.pick(&[Hook::Ingress, Hook::Egress]);
-        let link = if random.percent(95) {
-            LinkType::Ethernet
+        let interface = if random.percent(95) {
+            Interface::Eth0
         } else {
-            LinkType::RawIp
+            Interface::Tunnel
         };
+        if !host.engine.takes(frame.len(), hook) {
+            continue;
+        }
         let now_ticks = u32::try_from(number / 50).expect("some thousands");
-        let decision = host.engine.packet_on(&frame, link, hook, 1, now_ticks);
+        let decision = host.engine.judge(&frame, interface, hook, now_ticks);
         let by_rule = matches!(decision.reason, Reason::Rule | Reason::Default | Reason::Flow);
         assert_eq!(
             by_rule,

@@ -6,8 +6,10 @@ use firewall_common::{
 };
 use firewall_tests::{
     frames::{Packet, Segment},
-    host::{Host, Net, end, nets},
+    host::{Net, end, nets},
 };
+
+use crate::Host;
 
 const RULES: &str = r#"
 [[rule]]
@@ -117,9 +119,12 @@ impl Connection {
 
 /// Both families, opened on either side.
 fn connections() -> impl Iterator<Item = Connection> {
-    nets()
+    let makers = [Connection::inbound, Connection::outbound];
+    // Each is made when it is asked for: a kernel has one host at a time.
+    let all = nets()
         .into_iter()
-        .flat_map(|net| [Connection::inbound(net), Connection::outbound(net)])
+        .flat_map(move |net| makers.map(|make| (net, make)));
+    all.map(|(net, make)| make(net))
 }
 
 #[test]

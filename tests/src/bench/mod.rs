@@ -1,0 +1,292 @@
+//! The real programs, loaded once for each process, in namespaces of their own, and run by `BPF_PROG_TEST_RUN`.
+//!
+//! Needs root. Everything lies in namespaces of one thread, and goes with the process, however that ends: the network
+//! namespace has no name, and the BPF file system is mounted where no other thread sees it. The interfaces are down, so
+//! that no packet but those of the tests is ever counted.
+
+mod counted;
+mod lease;
+mod place;
+mod sheet;
+mod tables;
+
+use std::net::IpAddr;
+
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
+use aya_obj::programs::XdpAttachType;
+use firewall_agent::{
+    dataplane::{
+        AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, SlotImage,
+    },
+    settings::TableSettings,
+};
+use firewall_common::{
+    abi::{ABI_VERSION, SLOTS, names},
+    cell::{Cell, Mode},
+    control::ClockScale,
+    counters::Hook,
+    flow::State,
+    image::Block,
+};
+
+use crate::engine::Interface;
+pub use counted::{Action, Ran};
+use counted::{Counters, Packet};
+pub use lease::Lease;
+use place::{PINS, STATE};
+use tables::Tables;
+
+/// Flows that either table is made for: as many buckets as [`firewall_agent::engine::HostEngine`] has.
+const FLOWS: u32 = 4096;
+/// More than any answer has.
+const ANSWER_BYTES: usize = 256;
+
+/// A loaded dataplane.
+pub struct Bench {
+    dataplane: KernelDataplane,
+    ingress: Xdp,
+    egress: SchedClassifier,
+    tables: Tables,
+    /// Interface indices by slot.
+    interfaces: [u32; 4],
+    /// The dataplane's slots by the tests' slots.
+    slots: [Option<u8>; SLOTS],
+    counters: Counters,
+    /// Number of whoever has the bench now.
+    turn: u64,
+}
+
+impl Bench {
+    /// Loads everything, for the calling thread.
+    fn new() -> Self {
+        place::enter();
+        let settings = KernelSettings {
+            pin_directory: PINS.into(),
+            state_directory: STATE.into(),
+            tables: TableSettings {
+                flows: FLOWS,
+                half_open_flows: FLOWS,
+                rule_counters: 256,
+                bans: 64,
+            },
+            clock_from_cell: true,
+        };
+        let pins = settings.pin_directory.join(format!("v{ABI_VERSION}"));
+        let mut dataplane = KernelDataplane::new(settings);
+        dataplane.adopt_or_create().expect("the dataplane loads");
+        let interfaces = attach(&mut dataplane);
+        let ingress = Xdp::from_pin(pins.join(names::XDP_ENTRY), XdpAttachType::Interface);
+        let egress = SchedClassifier::from_pin(pins.join(names::TC_ENTRY));
+        Self {
+            ingress: ingress.expect("a pinned program"),
+            egress: egress.expect("a pinned program"),
+            counters: Counters::open(&pins),
+            tables: Tables::open(pins),
+            interfaces,
+            slots: [None; SLOTS],
+            turn: 0,
+            dataplane,
+        }
+    }
+
+    /// Number of whoever has it now.
+    #[must_use]
+    pub const fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Empties all tables. Whoever had the bench before has it no longer.
+    pub fn reset(&mut self) {
+        self.turn += 1;
+        self.slots = [None; SLOTS];
+        // No slot is kept as a fallback.
+        let in_force = self.dataplane.cell().expect("a cell").slot;
+        self.store(normal(in_force));
+        self.tables.clear();
+    }
+
+    /// Puts slot 0 in force; returns the number of whoever has the bench now.
+    pub fn start(&mut self) -> u64 {
+        self.switch(normal(0));
+        self.turn
+    }
+
+    /// The length of the programs' ticks.
+    #[must_use]
+    pub fn clock(&self) -> ClockScale {
+        self.dataplane.clock().expect("a clock").scale
+    }
+
+    /// Puts an image into a slot, as a new epoch.
+    pub fn load(&mut self, slot: u8, image: &SlotImage<'_>) {
+        let others = (0u8..).zip(self.slots).filter(|(other, _)| *other != slot);
+        let keep: Vec<u8> = others.filter_map(|(_, held)| held).collect();
+        let loaded = self
+            .dataplane
+            .load_generation(image, &keep)
+            .expect("the image loads");
+        self.slots[usize::from(slot)] = Some(loaded.slot);
+    }
+
+    /// Puts an image into a slot that has one, and keeps its epoch.
+    pub fn overwrite(&mut self, slot: u8, blocks: &[Block]) {
+        let held = self.slots[usize::from(slot)].expect("a loaded slot");
+        self.tables.write_image(held, blocks);
+    }
+
+    /// Puts a cell in force.
+    pub fn switch(&mut self, cell: Cell) {
+        let cell = Cell {
+            slot: self.held(cell.slot),
+            fallback: self.held(cell.fallback),
+            ..cell
+        };
+        self.store(cell);
+    }
+
+    /// The dataplane's slot for one of the tests'; an empty one for one that is not loaded.
+    fn held(&self, slot: u8) -> u8 {
+        let held = self.slots.get(usize::from(slot)).copied().flatten();
+        held.unwrap_or_else(|| {
+            let loaded = self.dataplane.slots().expect("slots");
+            let is_empty = |slot: &u8| loaded.iter().all(|status| status.slot != *slot);
+            (0u8..).take(SLOTS).find(is_empty).expect("an empty slot")
+        })
+    }
+
+    /// Stores a cell, also one that the dataplane would refuse.
+    fn store(&mut self, cell: Cell) {
+        self.tables.change_control(|control| control.cell = cell.pack());
+    }
+
+    /// Bans an address; all flows are judged again.
+    pub fn ban(&mut self, address: IpAddr, expires_ticks: u32) {
+        self.tables.ban(address, expires_ticks);
+        self.tables.change_control(|control| {
+            control.bans += 1;
+            let newest = control.slots.iter().map(|slot| slot.epoch).max().unwrap_or(0);
+            for (step, slot) in (1..).zip(&mut control.slots) {
+                slot.epoch = newest + step;
+            }
+        });
+    }
+
+    /// Gives the host an address.
+    pub fn add_local(&mut self, address: IpAddr) {
+        self.tables.add_local(address);
+    }
+
+    /// States of live flows.
+    #[must_use]
+    pub fn flows(&self, table: FlowTable) -> Vec<State> {
+        let mut states = Vec::new();
+        self.dataplane
+            .visit_flows(&mut |view| {
+                if view.table == table {
+                    states.push(view.flow.state);
+                }
+                true
+            })
+            .expect("flow tables");
+        states
+    }
+
+    /// Runs the program of a hook on a frame, and finds out by the counters what it has decided.
+    ///
+    /// # Panics
+    /// Where the counters contradict each other, the frame or the action, and where a frame that was not answered has
+    /// been changed.
+    pub fn run(&mut self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Ran {
+        self.dataplane.set_clock(now_ticks).expect("a clock");
+        let mut out = vec![0; frame.len() + ANSWER_BYTES];
+        let index = self.interfaces[usize::from(interface.slot())];
+        let action = match hook {
+            Hook::Ingress => self.run_xdp(frame, index, &mut out),
+            Hook::Egress => self.run_tc(frame, index, &mut out),
+        };
+        let ran = Ran {
+            judged: self.counters.judged(&Packet {
+                hook,
+                interface,
+                bytes: frame.len(),
+            }),
+            action,
+            frame: out,
+        };
+        ran.check(frame);
+        ran
+    }
+
+    fn run_xdp(&self, frame: &[u8], index: u32, out: &mut Vec<u8>) -> Action {
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let bytes = u32::try_from(frame.len()).expect("a frame");
+        let context = [0, bytes, 0, index, 0, 0];
+        let result = self.ingress.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(out),
+            ctx_in: Some(bytemuck::bytes_of(&context)),
+            ..TestRunOptions::default()
+        });
+        let result = result.expect("the program runs");
+        out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
+        Action::of_xdp(result.return_value)
+    }
+
+    fn run_tc(&self, frame: &[u8], index: u32, out: &mut Vec<u8>) -> Action {
+        // `struct __sk_buff` up to its eleventh field, ifindex.
+        let context = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, index];
+        let result = self.egress.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(out),
+            ctx_in: Some(bytemuck::bytes_of(&context)),
+            ..TestRunOptions::default()
+        });
+        let result = result.expect("the program runs");
+        out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
+        Action::of_tc(result.return_value.cast_signed())
+    }
+}
+
+const fn normal(slot: u8) -> Cell {
+    Cell {
+        slot,
+        fallback: slot,
+        mode: Mode::Normal,
+        deadline_ticks: None,
+    }
+}
+
+/// Attaches to all interfaces that are to be attached; returns the indices of all, by slot.
+fn attach(dataplane: &mut KernelDataplane) -> [u32; 4] {
+    let links = dataplane.links().expect("links");
+    let link = |interface: Interface| {
+        let found = links.iter().find(|link| link.name == interface.name());
+        found.expect("an interface")
+    };
+    for interface in Interface::ATTACHED {
+        let attached = dataplane.attach(&AttachRequest {
+            link: link(interface),
+            mode: AttachMode::Generic,
+            needs_vlan_tags: false,
+        });
+        let attached = attached.expect("it can be attached to");
+        assert_eq!(attached.slot, interface.slot(), "numbers go up from 1");
+        assert_eq!(attached.link_type, interface.link_type());
+    }
+    [
+        Interface::Unnamed,
+        Interface::Eth0,
+        Interface::Eth1,
+        Interface::Tunnel,
+    ]
+    .map(|interface| link(interface).index)
+}
+
+impl std::fmt::Debug for Bench {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Bench")
+            .field("turn", &self.turn)
+            .finish_non_exhaustive()
+    }
+}

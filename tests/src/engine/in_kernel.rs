@@ -1,0 +1,110 @@
+//! The packet path in the kernel: the real programs, run by `BPF_PROG_TEST_RUN`.
+
+use std::{net::IpAddr, rc::Rc};
+
+use firewall_agent::dataplane::{FlowTable, SlotImage};
+use firewall_common::{cell::Cell, control::ClockScale, counters::Hook, flow::State};
+
+use super::{Engine, Interface, Judged};
+use crate::bench::{Bench, Lease, Ran};
+
+/// Ethernet header: the kernel runs no program on less (`net/bpf/test_run.c`, `bpf_test_init`).
+const LINK_BYTES: usize = 14;
+
+/// The programs of this process's [`Bench`], with tables that nobody else uses meanwhile.
+///
+/// There is one bench for each process, since verifying the programs takes seconds. A new engine takes it over from an
+/// older one of the same thread, which cannot be used any more; other threads wait.
+#[derive(Debug)]
+pub struct InKernel {
+    lease: Rc<Lease>,
+    turn: u64,
+}
+
+impl InKernel {
+    /// Works with the bench.
+    fn with<R: Send + 'static>(&self, work: impl FnOnce(&mut Bench) -> R + Send + 'static) -> R {
+        let turn = self.turn;
+        self.lease.run(move |bench| {
+            assert_eq!(turn, bench.turn(), "a newer host has the kernel's tables");
+            work(bench)
+        })
+    }
+
+    /// Runs the program of a hook on a frame: verdict, and what the program has made of the frame.
+    #[must_use]
+    pub fn run(&self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Ran {
+        let frame = frame.to_vec();
+        self.with(move |bench| bench.run(&frame, interface, hook, now_ticks))
+    }
+}
+
+impl Engine for InKernel {
+    fn start(image: &SlotImage<'_>) -> Self {
+        let lease = Lease::take();
+        let (blocks, timers) = (image.blocks.to_vec(), image.timers);
+        let turn = lease.run(move |bench| {
+            bench.reset();
+            bench.load(
+                0,
+                &SlotImage {
+                    blocks: &blocks,
+                    timers,
+                },
+            );
+            bench.start()
+        });
+        Self { lease, turn }
+    }
+
+    fn clock(&self) -> ClockScale {
+        self.with(|bench| bench.clock())
+    }
+
+    fn load(&mut self, slot: u8, image: &SlotImage<'_>) {
+        let (blocks, timers) = (image.blocks.to_vec(), image.timers);
+        self.with(move |bench| {
+            bench.load(
+                slot,
+                &SlotImage {
+                    blocks: &blocks,
+                    timers,
+                },
+            );
+        });
+    }
+
+    fn overwrite(&mut self, slot: u8, image: &SlotImage<'_>) {
+        let blocks = image.blocks.to_vec();
+        self.with(move |bench| bench.overwrite(slot, &blocks));
+    }
+
+    fn switch(&mut self, cell: Cell) {
+        self.with(move |bench| bench.switch(cell));
+    }
+
+    fn ban(&mut self, address: IpAddr, expires_ticks: u32) {
+        self.with(move |bench| bench.ban(address, expires_ticks));
+    }
+
+    fn add_local(&mut self, address: IpAddr) {
+        self.with(move |bench| bench.add_local(address));
+    }
+
+    /// The kernel refuses frames without a whole Ethernet header, at egress also those with nothing behind it
+    /// (`convert___skb_to_skb`). No driver hands such a frame on, so that nothing is left to test elsewhere.
+    fn takes(&self, frame_bytes: usize, hook: Hook) -> bool {
+        match hook {
+            Hook::Ingress => frame_bytes >= LINK_BYTES,
+            Hook::Egress => frame_bytes > LINK_BYTES,
+        }
+    }
+
+    fn judge(&self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Judged {
+        self.run(frame, interface, hook, now_ticks).judged
+    }
+
+    fn flows(&self, table: FlowTable) -> Vec<State> {
+        self.with(move |bench| bench.flows(table))
+    }
+}
