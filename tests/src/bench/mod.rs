@@ -227,7 +227,7 @@ impl Bench {
             ctx_in: Some(bytemuck::bytes_of(&context)),
             ..TestRunOptions::default()
         });
-        let result = result.expect("the program runs");
+        let result = result.unwrap_or_else(|error| panic!("no run at ingress on {frame:02x?}: {error}"));
         out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
         Action::of_xdp(result.return_value)
     }
@@ -241,7 +241,7 @@ impl Bench {
             ctx_in: Some(bytemuck::bytes_of(&context)),
             ..TestRunOptions::default()
         });
-        let result = result.expect("the program runs");
+        let result = result.unwrap_or_else(|error| panic!("no run at egress on {frame:02x?}: {error}"));
         out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
         Action::of_tc(result.return_value.cast_signed())
     }

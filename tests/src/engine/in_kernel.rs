@@ -91,13 +91,17 @@ impl Engine for InKernel {
         self.with(move |bench| bench.add_local(address));
     }
 
-    /// The kernel refuses frames without a whole Ethernet header, at egress also those with nothing behind it
-    /// (`convert___skb_to_skb`). No driver hands such a frame on, so that nothing is left to test elsewhere.
-    fn takes(&self, frame_bytes: usize, hook: Hook) -> bool {
-        match hook {
-            Hook::Ingress => frame_bytes >= LINK_BYTES,
-            Hook::Egress => frame_bytes > LINK_BYTES,
-        }
+    /// `BPF_PROG_TEST_RUN` refuses frames without a whole Ethernet header, which no driver hands on either. At egress
+    /// it refuses what ends with that header or, by its EtherType, within an IP header (`bpf_prog_test_run_skb`); raw
+    /// sockets send such frames, as the suite `netns` does.
+    fn takes(&self, frame: &[u8], hook: Hook) -> bool {
+        let needed = match (hook, frame.get(12..LINK_BYTES)) {
+            (Hook::Ingress, _) => LINK_BYTES,
+            (Hook::Egress, Some([0x08, 0x00])) => LINK_BYTES + 20,
+            (Hook::Egress, Some([0x86, 0xdd])) => LINK_BYTES + 40,
+            (Hook::Egress, _) => LINK_BYTES + 1,
+        };
+        frame.len() >= needed
     }
 
     fn judge(&self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Judged {

@@ -62,7 +62,7 @@ impl Engine for InMemory {
         self.engine.tables().add_local(address);
     }
 
-    fn takes(&self, _: usize, _: Hook) -> bool {
+    fn takes(&self, _: &[u8], _: Hook) -> bool {
         true
     }
 

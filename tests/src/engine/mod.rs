@@ -114,8 +114,8 @@ pub trait Engine {
     /// Gives the host an address.
     fn add_local(&mut self, address: IpAddr);
 
-    /// Whether a frame of so many bytes can be put to it at all.
-    fn takes(&self, frame_bytes: usize, hook: Hook) -> bool;
+    /// Whether a frame can be put to it at all.
+    fn takes(&self, frame: &[u8], hook: Hook) -> bool;
 
     /// Judges a frame.
     fn judge(&self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Judged;

@@ -16,7 +16,7 @@ use firewall_tests::{
 
 use crate::{Host, NOISE_FRAMES};
 
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 [options]
 allow_source_routing = true
 allow_icmp_redirects = true
@@ -35,7 +35,7 @@ vlan = [10]
 "#;
 
 /// Sound frames of every shape, to be damaged.
-fn sound() -> Vec<Vec<u8>> {
+pub(crate) fn sound() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for net in nets() {
         let (client, server) = (end(net.client, 40_000), end(net.server, 443));
@@ -64,7 +64,7 @@ fn sound() -> Vec<Vec<u8>> {
 }
 
 /// Changes a few bytes or the length; most of the damage is done to the headers.
-fn damage(frame: &mut Vec<u8>, random: &mut Random) {
+pub(crate) fn damage(frame: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(4) {
         let place = if random.percent(80) {
             random.below(80)
@@ -104,7 +104,7 @@ fn damaged_frames_have_sound_verdicts() {
         } else {
             Interface::Tunnel
         };
-        if !host.engine.takes(frame.len(), hook) {
+        if !host.engine.takes(&frame, hook) {
             continue;
         }
         let now_ticks = u32::try_from(number / 50).expect("some thousands");

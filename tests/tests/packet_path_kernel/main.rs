@@ -1,6 +1,7 @@
 //! The scenarios of `packet_path`, through the programs in the kernel: each frame is run by `BPF_PROG_TEST_RUN`, and
 //! verdict, reason and rule are what the programs' counters say. Needs root.
 
+mod agreement;
 #[path = "../packet_path/fragments.rs"]
 mod fragments;
 #[path = "../packet_path/icmp.rs"]
