@@ -18,3 +18,5 @@ type Host = firewall_tests::host::Host<InMemory>;
 
 /// Damaged frames that [`noise`] makes.
 const NOISE_FRAMES: usize = 300_000;
+/// Reasons that they meet at least.
+const NOISE_REASONS: usize = 30;

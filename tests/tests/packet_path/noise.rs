@@ -14,7 +14,7 @@ use firewall_tests::{
     random::{Random, seed},
 };
 
-use crate::{Host, NOISE_FRAMES};
+use crate::{Host, NOISE_FRAMES, NOISE_REASONS};
 
 pub(crate) const RULES: &str = r#"
 [options]
@@ -128,7 +128,7 @@ fn damaged_frames_have_sound_verdicts() {
     }
     let reasons = counts.iter().filter(|&&count| count > 0).count();
     assert!(
-        reasons >= 30,
+        reasons >= NOISE_REASONS,
         "seed {seed}: only {reasons} reasons were met, {counts:?}"
     );
 }

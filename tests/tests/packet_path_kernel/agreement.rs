@@ -50,7 +50,7 @@ fn damaged_frames_are_judged_alike() {
         let expected = memory.frame_on(interface, &frame, hook);
         let told = kernel.frame_on(interface, &frame, hook);
         assert_eq!(
-            seen, expected,
+            told, expected,
             "seed {seed}, frame {number} at {hook:?}: {frame:02x?}"
         );
         passed += usize::from(told.starts_with("pass"));
