@@ -105,6 +105,11 @@ impl Bench {
         self.tables.clear();
     }
 
+    /// Empties the flow tables.
+    pub fn clear_flows(&mut self) {
+        self.tables.clear_flows();
+    }
+
     /// Puts slot 0 in force; returns the number of whoever has the bench now.
     pub fn start(&mut self) -> u64 {
         self.switch(normal(0));

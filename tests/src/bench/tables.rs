@@ -57,13 +57,18 @@ impl Tables {
         }
     }
 
-    /// Empties everything but the slots.
-    pub(super) fn clear(&mut self) {
+    /// Empties the flow tables.
+    pub(super) fn clear_flows(&mut self) {
         for table in &mut self.flows {
             for bucket in 0..table.len() {
                 table.set(bucket, [0; BUCKET_WORDS], 0).expect("a bucket");
             }
         }
+    }
+
+    /// Empties everything but the slots.
+    pub(super) fn clear(&mut self) {
+        self.clear_flows();
         clear(&mut self.fragments);
         self.windows.iter_mut().for_each(clear);
         for total in &mut self.totals {

@@ -31,6 +31,11 @@ impl InKernel {
         })
     }
 
+    /// Forgets all flows.
+    pub fn clear_flows(&self) {
+        self.with(Bench::clear_flows);
+    }
+
     /// Runs the program of a hook on a frame: verdict, and what the program has made of the frame.
     #[must_use]
     pub fn run(&self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Ran {
