@@ -24,7 +24,7 @@ pub(super) struct Counters {
     /// Leave out rules that have decided nothing.
     #[arg(long)]
     nonzero: bool,
-    /// Again and again, with what was added since.
+    /// Again and again, with what was added since; with --json, one line each time.
     #[arg(long)]
     watch: bool,
     /// Seconds between.
@@ -55,7 +55,7 @@ impl Counters {
             if output.is_terminal() && !output.is_json() {
                 write(CLEAR)?;
             }
-            output.print(&report, |output, report| text(output, report, before.as_ref()))?;
+            output.print_one_of_many(&report, |output, report| text(output, report, before.as_ref()))?;
             before = Some(report);
             thread::sleep(Duration::from_secs(self.interval));
         }

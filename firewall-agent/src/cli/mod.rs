@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod counters;
 mod flows;
+mod man;
 mod output;
 mod reload;
 mod rule;
@@ -96,6 +97,8 @@ enum Command {
     Counters(counters::Counters),
     /// Prints a completion script for a shell.
     Completions(completions::Completions),
+    /// Writes manual pages.
+    Man(man::Pages),
 }
 
 /// Why a command did not do what it was told.
@@ -142,6 +145,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Flows(command) => command.run(&mut agent, &mut output),
         Command::Counters(command) => command.run(&mut agent, &mut output),
         Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     match outcome {
         Ok(exit) => exit.into(),
@@ -193,7 +197,17 @@ impl CliError {
         }
     }
 
-    /// What the agent says is wrong with the policy.
+    /// For programs, in one word, beside those of [`FailureKind`].
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Client(ClientError::Unreachable { .. }) => "unreachable",
+            Self::Client(_) | Self::UnexpectedReply => "broken",
+            Self::Usage(_) => "usage",
+            Self::File(_) | Self::Output(_) | Self::Json(_) => "file",
+        }
+    }
+
+    /// What the agent says is wrong.
     fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Client(ClientError::Refused(failure)) => Some(failure),

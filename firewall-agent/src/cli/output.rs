@@ -112,6 +112,18 @@ impl Output {
         write(&text(self, value))
     }
 
+    /// The same, where more follows: as JSON each value is one line.
+    pub(super) fn print_one_of_many<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&Self, &T) -> String,
+    ) -> Result<(), CliError> {
+        if self.json {
+            return write(&format!("{}\n", serde_json::to_string(value)?));
+        }
+        write(&text(self, value))
+    }
+
     /// The text in a tone, if there is colour.
     pub(super) fn paint(&self, tone: Tone, text: impl AsRef<str>) -> String {
         let (style, text) = (tone.style(), text.as_ref());
@@ -185,10 +197,15 @@ impl Output {
         }
         // With standard error closed there is nobody to tell.
         let _ = stderr.write_all(text.as_bytes());
-        if self.json
-            && let Some(failure) = error.failure()
-        {
-            let _ = json(&serde_json::json!({ "error": failure }));
+        if self.json {
+            let _ = json(&match error.failure() {
+                Some(failure) => serde_json::json!({ "error": failure }),
+                None => serde_json::json!({ "error": {
+                    "kind": error.kind(),
+                    "message": error.to_string(),
+                    "hint": error.hint(),
+                } }),
+            });
         }
     }
 }

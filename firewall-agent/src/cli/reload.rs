@@ -10,6 +10,7 @@ use crate::control::protocol::{Changed, Request};
 
 /// Puts the policy files in force, as a whole or not at all.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  fwctl reload --why 'new mirror'")]
 pub(super) struct Reload {
     /// Why; kept with the revision.
     #[arg(long, value_name = "TEXT")]

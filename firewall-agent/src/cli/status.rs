@@ -12,6 +12,7 @@ use crate::control::protocol::{Enforcing, FileState, Request, Status as Report};
 
 /// Shows what is in force and how the agent is doing.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  fwctl status\n  fwctl status --json | jq .interfaces")]
 pub(super) struct Status {}
 
 impl Status {

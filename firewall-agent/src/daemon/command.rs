@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use super::{RunError, chain, run};
@@ -82,6 +82,11 @@ enum CommandError {
     Unload(#[from] DataplaneError),
     #[error("cannot start: {0}")]
     Runtime(#[from] io::Error),
+}
+
+/// The command line, for manual pages.
+pub(crate) fn command_line() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs `firewall-agent`.

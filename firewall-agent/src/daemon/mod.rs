@@ -22,6 +22,7 @@ mod takeover;
 pub use agent::Agent;
 pub(crate) use agent::Health;
 pub(crate) use chain::chain;
+pub(crate) use command::command_line;
 pub use command::main;
 pub(crate) use describe::protocol_number;
 pub(crate) use flows::states;

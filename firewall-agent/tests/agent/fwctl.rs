@@ -449,6 +449,49 @@ fn a_closed_pipe_does_no_harm() {
 }
 
 #[test]
+fn failures_are_json_where_json_is_asked_for() {
+    let nobody = Ended::from(
+        fwctl()
+            .args(["--socket", "/nonexistent/control.sock", "status", "--json"])
+            .output()
+            .expect("it runs"),
+    );
+    assert_eq!(nobody.code, 3);
+    let error: Value = serde_json::from_str(&nobody.stdout).expect("JSON");
+    assert_eq!(error["error"]["kind"], "unreachable");
+    assert!(error["error"]["hint"].is_string(), "{error}");
+}
+
+#[test]
+fn every_command_has_a_manual_page_with_an_example() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ended = Ended::from(fwctl().arg("man").arg(directory.path()).output().expect("it runs"));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    for page in [
+        "fwctl.1",
+        "fwctl-check.1",
+        "fwctl-status.1",
+        "fwctl-reload.1",
+        "fwctl-rule-list.1",
+        "fwctl-rule-show.1",
+        "fwctl-rule-add.1",
+        "fwctl-rule-delete.1",
+        "fwctl-flows-list.1",
+        "fwctl-flows-delete.1",
+        "fwctl-counters.1",
+        "fwctl-completions.1",
+        "firewall-agent.8",
+    ] {
+        let text = fs::read_to_string(directory.path().join(page)).expect(page);
+        assert!(text.contains(".SH NAME") && text.contains(".SH OPTIONS"), "{page}");
+        assert!(page.starts_with("firewall-agent") || text.contains("Example"), "{page}");
+    }
+    let nowhere = Ended::from(fwctl().args(["man", "/nonexistent"]).output().expect("it runs"));
+    assert_eq!(nowhere.code, 2);
+    assert!(nowhere.stderr.contains("/nonexistent/fwctl.1"), "{}", nowhere.stderr);
+}
+
+#[test]
 fn completions_are_there_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ended: Ended = fwctl()

@@ -14,6 +14,7 @@ use crate::{
 
 /// Lists the rules in force, in the order in which they are tried.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  fwctl rule list\n  fwctl rule list --json | jq -r '.rules[].name'")]
 pub(crate) struct List {}
 
 impl List {

@@ -13,6 +13,7 @@ use crate::{
 
 /// Shows one rule, as it is written and as it is in force.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  fwctl rule show ssh")]
 pub(crate) struct Show {
     /// Its name.
     name: String,
