@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     CliError,
-    output::{Exit, Output, Tone},
+    output::{Exit, Output, Tone, plural},
 };
 use crate::{
     compile::compile,
@@ -181,11 +181,4 @@ fn summary(output: &Output, report: &Report) -> String {
         output.paint(Tone::Good, "ok"),
         plural(report.files.len(), "file")
     )
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    match count {
-        1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
-    }
 }

@@ -241,6 +241,14 @@ pub(super) fn lines(table: &Table) -> String {
     })
 }
 
+/// A number of things.
+pub(super) fn plural(count: impl TryInto<u64>, noun: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
 /// Bytes with a binary prefix.
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -135,6 +135,7 @@ impl Faults {
             | Code::Shadowed
             | Code::Redundant
             | Code::Unreachable
+            | Code::UnknownHost
             | Code::Ipv4Only => !self.in_inventory,
             Code::LayerMissing | Code::MissingKey => !self.in_layers && !self.in_inventory,
             _ => true,

@@ -465,7 +465,13 @@ fn failures_are_json_where_json_is_asked_for() {
 #[test]
 fn every_command_has_a_manual_page_with_an_example() {
     let directory = tempfile::tempdir().expect("a directory");
-    let ended = Ended::from(fwctl().arg("man").arg(directory.path()).output().expect("it runs"));
+    let ended = Ended::from(
+        fwctl()
+            .arg("man")
+            .arg(directory.path())
+            .output()
+            .expect("it runs"),
+    );
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     for page in [
         "fwctl.1",
@@ -483,12 +489,22 @@ fn every_command_has_a_manual_page_with_an_example() {
         "firewall-agent.8",
     ] {
         let text = fs::read_to_string(directory.path().join(page)).expect(page);
-        assert!(text.contains(".SH NAME") && text.contains(".SH OPTIONS"), "{page}");
-        assert!(page.starts_with("firewall-agent") || text.contains("Example"), "{page}");
+        assert!(
+            text.contains(".SH NAME") && text.contains(".SH OPTIONS"),
+            "{page}"
+        );
+        assert!(
+            page.starts_with("firewall-agent") || text.contains("Example"),
+            "{page}"
+        );
     }
     let nowhere = Ended::from(fwctl().args(["man", "/nonexistent"]).output().expect("it runs"));
     assert_eq!(nowhere.code, 2);
-    assert!(nowhere.stderr.contains("/nonexistent/fwctl.1"), "{}", nowhere.stderr);
+    assert!(
+        nowhere.stderr.contains("/nonexistent/fwctl.1"),
+        "{}",
+        nowhere.stderr
+    );
 }
 
 #[test]

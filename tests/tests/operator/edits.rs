@@ -99,7 +99,7 @@ fn flows_are_ended_by_command() {
     let flows = site.json("flows list --port 443");
     assert_eq!(flows["flows"][0]["rule"], "site");
     assert_eq!(flows["flows"][0]["state"], "established");
-    assert_eq!(site.said("flows delete --remote 10.77.2.1"), "1 flows ended\n");
+    assert_eq!(site.said("flows delete --remote 10.77.2.1"), "1 flow ended\n");
     assert!(
         !exchange(&mut client, &mut server),
         "no packet in mid-flow opens a flow"

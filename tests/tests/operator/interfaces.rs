@@ -27,7 +27,7 @@ fn filtered(socket: &Path) -> Vec<String> {
 #[test]
 fn s68_an_interface_that_appears_is_filtered_within_100_ms() {
     let site = Site::started();
-    let socket = site.path("control.sock");
+    let socket = site.socket.clone();
     let mut times = Vec::new();
     for number in 1..=5 {
         let name = format!("eth{number}");

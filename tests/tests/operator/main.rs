@@ -5,4 +5,5 @@ mod edits;
 mod interfaces;
 mod lifecycle;
 mod policies;
+mod readme;
 mod site;

@@ -52,8 +52,7 @@ fn a_thousand_rules_work() {
 #[test]
 fn a_kernel_that_forwards_for_nobody_is_warned_of() {
     let site = Site::started();
-    let settings = site.path("agent.toml");
-    let check = format!("check --settings {}", settings.display());
+    let check = format!("check --settings {}", site.settings.display());
     assert!(!site.said(&check).contains("FW038"));
     site.server.sysctl("net/ipv4/ip_forward", "1").expect("root may");
     assert!(site.said(&check).contains("FW038"), "{}", site.said(&check));

@@ -91,6 +91,8 @@ pub(crate) struct Site {
     directory: tempfile::TempDir,
     bpffs: Bpffs,
     agent: Option<Child>,
+    pub(crate) settings: PathBuf,
+    pub(crate) socket: PathBuf,
 }
 
 /// How a command ended.
@@ -119,16 +121,19 @@ impl Site {
         ] {
             server.ip(route).expect("it is added");
         }
+        let directory = tempfile::tempdir().expect("a directory");
         let site = Self {
             server,
             peer,
-            directory: tempfile::tempdir().expect("a directory"),
+            settings: directory.path().join("agent.toml"),
+            socket: directory.path().join("control.sock"),
+            directory,
             bpffs: Bpffs::mount().expect("root may mount"),
             agent: None,
         };
         fs::create_dir(site.path("policy")).expect("made");
         let settings = SETTINGS.replace("PINS", &site.pins().to_string_lossy());
-        fs::write(site.path("agent.toml"), settings).expect("written");
+        fs::write(&site.settings, settings).expect("written");
         for (name, text) in [
             ("inventory.toml", INVENTORY),
             ("base.toml", BASE),
@@ -173,7 +178,7 @@ impl Site {
 
     fn agent_command(&self, words: &[&str]) -> Command {
         let mut command = self.server.command(env!("CARGO_BIN_EXE_suite-agent"));
-        command.arg("--settings").arg(self.path("agent.toml")).args(words);
+        command.arg("--settings").arg(&self.settings).args(words);
         command
     }
 
@@ -224,7 +229,7 @@ impl Site {
         let mut command = self.server.command(env!("CARGO_BIN_EXE_suite-fwctl"));
         command
             .arg("--socket")
-            .arg(self.path("control.sock"))
+            .arg(&self.socket)
             .args(words.split_whitespace());
         ended(&mut command)
     }

@@ -4,7 +4,7 @@ use super::filter::Filter;
 use crate::{
     cli::{
         Agent, CliError, expect_response,
-        output::{Exit, Output},
+        output::{Exit, Output, plural},
     },
     control::protocol::{FlowFilter, Request},
 };
@@ -29,7 +29,9 @@ impl Delete {
             ));
         }
         let deleted = expect_response!(agent, Request::FlowDelete { filter }, FlowsDeleted);
-        output.print(&deleted, |_, deleted| format!("{} flows ended\n", deleted.flows))?;
+        output.print(&deleted, |_, deleted| {
+            format!("{} ended\n", plural(deleted.flows, "flow"))
+        })?;
         Ok(Exit::Done)
     }
 }

@@ -6,7 +6,7 @@ use super::filter::Filter;
 use crate::{
     cli::{
         Agent, CliError, expect_response,
-        output::{Exit, Output, duration, lines},
+        output::{Exit, Output, duration, lines, plural},
     },
     control::protocol::{FlowEnd, Flows, Request},
 };
@@ -56,7 +56,7 @@ fn text(output: &Output, flows: &Flows) -> String {
     // Writing to a string cannot fail.
     let _ = match flows.total {
         total if total > shown => writeln!(text, "\n{shown} of {total} flows; --limit shows more"),
-        total => writeln!(text, "\n{total} flows"),
+        total => writeln!(text, "\n{}", plural(total, "flow")),
     };
     text
 }
