@@ -258,7 +258,7 @@ impl<E: Engine> Host<E> {
 }
 
 /// A policy as it goes into a slot, with a number for each name that has none yet.
-fn bind(text: &str, names: &mut Vec<String>) -> (Vec<Block>, Timers) {
+pub fn bind(text: &str, names: &mut Vec<String>) -> (Vec<Block>, Timers) {
     let compiled = compile(&policy(text)).expect("the policy compiles");
     for rule in compiled.rules() {
         if !names.iter().any(|name| **name == *rule.name) {

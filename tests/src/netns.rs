@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::{fd::AsFd, unix::process::CommandExt},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::process::CommandExt,
+    },
     panic::resume_unwind,
     path::{Path, PathBuf},
     process::{self, Command, Output},
@@ -15,14 +18,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 
-/// A network namespace, removed when the value is dropped.
+/// A network namespace, gone when the value is dropped: at once where it has a name, else with the last interface,
+/// process and thread in it.
 ///
 /// Nothing is ever run through `ip netns exec`, which mounts a fresh `/sys` and hides pinned BPF objects: threads and
 /// processes enter by `setns(2)` and keep their mounts.
 #[derive(Debug)]
 pub struct NetNs {
+    /// Below `/run/netns`, or a path where it has no name.
     name: String,
     file: Arc<File>,
 }
@@ -45,7 +50,23 @@ impl NetNs {
         Ok(namespace)
     }
 
-    /// Its name, as `ip -n` takes it.
+    /// Makes a namespace without a name, with loopback up. It goes with the process, however that ends.
+    pub fn unnamed() -> Result<Self> {
+        let made = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        });
+        let file = made.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let file = file.context("cannot make a network namespace")?;
+        let namespace = Self {
+            name: format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()),
+            file: Arc::new(file),
+        };
+        namespace.ip("link set lo up")?;
+        Ok(namespace)
+    }
+
+    /// Its name, as `ip` takes it behind `netns`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -53,9 +74,7 @@ impl NetNs {
 
     /// Runs `ip` on the namespace; `arguments` are separated by blanks.
     pub fn ip(&self, arguments: &str) -> Result<String> {
-        let mut all = vec!["-n", &self.name];
-        all.extend(arguments.split_whitespace());
-        ip(&all)
+        output(self.command("ip").args(arguments.split_whitespace()))
     }
 
     /// Joins two namespaces by a pair of veth interfaces, both up.
@@ -81,6 +100,12 @@ impl NetNs {
         let file = PathBuf::from("/proc/sys").join(path);
         self.run(|| fs::write(&file, value))
             .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// The way into it for another thread, for good.
+    #[must_use]
+    pub fn entrance(&self) -> Entrance {
+        Entrance(Arc::clone(&self.file))
     }
 
     /// Runs `work` on a thread in the namespace and returns what it returns. Threads that it starts are in the
@@ -113,8 +138,22 @@ impl NetNs {
     }
 }
 
+/// The way into a namespace.
+#[derive(Debug)]
+pub struct Entrance(Arc<File>);
+
+impl Entrance {
+    /// Moves the calling thread there; threads and processes that it starts follow.
+    pub fn enter(&self) {
+        setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).expect("root may enter a namespace");
+    }
+}
+
 impl Drop for NetNs {
     fn drop(&mut self) {
+        if self.name.starts_with('/') {
+            return;
+        }
         if let Err(error) = ip(&["netns", "delete", &self.name]) {
             eprintln!("{error:#}");
         }

@@ -29,11 +29,13 @@ use firewall_common::{
     image::Block,
 };
 
-use crate::engine::Interface;
+use crate::{
+    engine::Interface,
+    mounts::{PINS, STATE},
+};
 pub use counted::{Action, Ran};
 use counted::{Counters, Packet};
 pub use lease::Lease;
-use place::{PINS, STATE};
 use tables::Tables;
 
 /// Flows that either table is made for: as many buckets as [`firewall_agent::engine::HostEngine`] has.
