@@ -135,6 +135,25 @@ impl Headers {
         }
     }
 
+    /// Makes this [`Self::unknown`]. On BPF word by word: the compiler would call a loop over bytes.
+    #[inline(always)]
+    pub fn clear(&mut self, frame_bytes: u32) {
+        #[cfg(target_arch = "bpf")]
+        {
+            let words: &mut [u64; size_of::<Self>() / 8] = bytemuck::cast_mut(self);
+            for word in words {
+                // SAFETY: the pointer is a reference's.
+                unsafe { core::ptr::write_volatile(word, 0) };
+            }
+            self.frame_bytes = frame_bytes;
+            self.vlan = UNTAGGED;
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        {
+            *self = Self::unknown(frame_bytes);
+        }
+    }
+
     /// IP version, or `None` where the packet is not IP.
     #[inline(always)]
     #[must_use]
@@ -581,7 +600,7 @@ fn icmp_fields(first: &[u8; 8], headers: &mut Headers) -> Result<(), Reason> {
 /// no port and is refused.
 #[inline(always)]
 pub fn parse_quoted<B: PacketBytes>(bytes: &B, outer: &Headers, quoted: &mut Headers) -> Result<(), Reason> {
-    *quoted = Headers::unknown(0);
+    quoted.clear(0);
     let start = bounded(usize::from(outer.l4_offset) + 8);
     let left = u32::from(outer.l4_bytes).wrapping_sub(8);
     let malformed = Reason::IcmpMalformedQuote;

@@ -14,7 +14,7 @@ mod report;
 mod rules;
 mod spoof;
 
-pub use live::live;
+pub use live::{LiveFlows, live};
 pub use report::event;
 
 use bytemuck::{Pod, Zeroable};

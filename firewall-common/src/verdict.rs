@@ -35,6 +35,17 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The packet passes in a flow that this rule has let in.
+    #[inline(always)]
+    pub const fn of_flow(rule: u16) -> Self {
+        Self {
+            verdict: Verdict::Pass,
+            reason: Reason::Flow,
+            rule,
+            log_per_second: 0,
+        }
+    }
+
     /// A decision that no rule made.
     #[inline(always)]
     pub const fn by(reason: Reason) -> Self {

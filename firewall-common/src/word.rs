@@ -1,5 +1,8 @@
 //! A 64-bit word that the kernel programs on several CPUs and the agent share without locks.
 
+/// How often a replacement is tried while others change the upper half.
+const TRIES: u32 = 4;
+
 /// A shared word. Loads and stores of it are single instructions and never torn.
 ///
 /// BPF programs before kernel 6.15 have no acquire and release instructions, only fully ordered read-modify-writes.
@@ -70,6 +73,44 @@ impl Word {
                 }
             }
         }
+    }
+
+    /// Writes the upper half only, leaving the lower half as whoever wrote it last left it.
+    #[inline(always)]
+    pub fn store_high(&self, value: u32) {
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: the pointer comes from a reference; BPF objects here are little-endian.
+        unsafe {
+            self.0.get().cast::<u32>().add(1).write_volatile(value);
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        {
+            let mut seen = self.load();
+            loop {
+                let wanted = (seen & 0xffff_ffff) | u64::from(value) << 32;
+                match self.compare_exchange(seen, wanted) {
+                    Ok(()) => return,
+                    Err(other) => seen = other,
+                }
+            }
+        }
+    }
+
+    /// Replaces the word by `wanted` as long as its lower half is that of `expected`. False where it is not, or where
+    /// others kept changing the upper half.
+    #[inline(always)]
+    pub fn replace_by_low(&self, expected: u64, wanted: u64) -> bool {
+        let mut seen = expected;
+        let mut tries = 0;
+        while tries < TRIES {
+            match self.compare_exchange(seen, wanted) {
+                Ok(()) => return true,
+                Err(other) if other as u32 != expected as u32 => return false,
+                Err(other) => seen = other,
+            }
+            tries += 1;
+        }
+        false
     }
 
     /// Replaces `expected` by `wanted` (fully ordered); otherwise returns what stands there.

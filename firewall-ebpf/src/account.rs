@@ -34,7 +34,21 @@ fn add(counter: Option<*mut Counter>, bytes: u32) {
     }
 }
 
-/// Counts a packet of a live flow: its rule and its interface.
+/// Counts a packet that passes in a flow: its rule and its interface.
+#[inline(always)]
+pub(crate) fn count_flow(rule: u16, interface_slot: u8, hook: Hook, bytes: u32) {
+    if let Some(counter) = RULE_COUNTERS.get_ptr_mut(u32::from(rule)) {
+        // SAFETY: a per-CPU map value, checked for null.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).bytes += u64::from(bytes);
+        }
+    }
+    let place = counters::interface_index(interface_slot, hook, Outcome::Passed);
+    add(INTERFACE_COUNTERS.get_ptr_mut(place), bytes);
+}
+
+/// Counts a packet: its rule and its interface.
 #[inline(always)]
 pub(crate) fn count(headers: &Headers, decision: &Decision, hook: Hook) {
     if decision.rule != NO_RULE

@@ -4,7 +4,7 @@ use aya_ebpf::{
     helpers::generated::bpf_xdp_get_buff_len,
     programs::{TcContext, XdpContext},
 };
-use firewall_common::bytes::PacketBytes;
+use firewall_common::bytes::{PacketBytes, Window};
 
 /// Offsets from here on are refused: headers lie far before, and the verifier wants a bound.
 const MAX_OFFSET: usize = 0x4000;
@@ -27,7 +27,7 @@ fn end<const N: usize>(start: usize) -> usize {
 }
 
 #[inline(always)]
-fn load<const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<[u8; N]> {
+fn window<'a, const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<Window<'a, N>> {
     if offset >= MAX_OFFSET {
         return None;
     }
@@ -36,7 +36,7 @@ fn load<const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<[
         return None;
     }
     // SAFETY: the N bytes at `start` were just found to lie before the packet's end; [u8; N] has no alignment.
-    Some(unsafe { *(start as *const [u8; N]) })
+    Some(Window(unsafe { &*(start as *const [u8; N]) }))
 }
 
 /// The linear part of a frame at XDP. Drivers keep the headers there; the rest of a multi-buffer frame is only
@@ -45,8 +45,8 @@ pub(crate) struct XdpBytes<'a>(pub(crate) &'a XdpContext);
 
 impl PacketBytes for XdpBytes<'_> {
     #[inline(always)]
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        load(self.0.data(), self.0.data_end(), offset)
+    fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
+        window(self.0.data(), self.0.data_end(), offset)
     }
 
     #[inline(always)]
@@ -66,8 +66,8 @@ pub(crate) struct TcBytes<'a>(pub(crate) &'a TcContext);
 
 impl PacketBytes for TcBytes<'_> {
     #[inline(always)]
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        load(self.0.data(), self.0.data_end(), offset)
+    fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
+        window(self.0.data(), self.0.data_end(), offset)
     }
 
     #[inline(always)]

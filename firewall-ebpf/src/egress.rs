@@ -19,7 +19,7 @@ use firewall_common::{
 use crate::{
     account,
     bytes::TcBytes,
-    ingress::{SlotEnv, env, live, malformed},
+    ingress::{SlotEnv, env, live, live_plain, malformed},
     maps::{CONTROL, SCRATCH, TC_SLOTS},
     refuse, slot,
     tables::SlotImage,
@@ -91,15 +91,19 @@ fn enter(context: &TcContext) -> Verdict {
     } else {
         LinkType::Ethernet
     };
-    linearise(context);
     let bytes = TcBytes(context);
+    // Before anything is made linear: the data of a segment on its way out lies outside, and copying it costs.
+    if let Some(passed) = live_plain(&in_force, &bytes, &interface, Hook::Egress) {
+        return passed;
+    }
+    linearise(context);
     // In the map, not on the stack: there is not enough of it, and the verifier does not track the map's bytes.
     let Some(scratch) = SCRATCH.get_ptr_mut(SCRATCH_PLACE) else {
         return Verdict::Drop;
     };
     // SAFETY: a per-CPU map value; no other program of this hook runs on this CPU meanwhile.
     let headers = unsafe { &mut *scratch };
-    *headers = Headers::unknown(bytes.length() as u32);
+    headers.clear(bytes.length() as u32);
     headers.interface_slot = interface.slot;
     headers.policy_slot = in_force.number;
     headers.mode = in_force.mode as u8;

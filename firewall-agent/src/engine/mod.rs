@@ -15,7 +15,8 @@ use firewall_common::{
     headers::{self, Headers},
     image::Block,
     interface::LinkType,
-    judge::{self, Env, Work},
+    judge::{self, Env, LiveFlows, Work},
+    plain::Plain,
     reason::Reason,
     tables::SliceImage,
     verdict::Decision,
@@ -138,6 +139,14 @@ impl HostEngine {
         now_ticks: u32,
     ) -> Decision {
         let (slot, mode) = Cell::effective(self.control.cell, now_ticks);
+        if link == LinkType::Ethernet
+            && mode == Mode::Normal
+            && let Some(packet) = Plain::read(&frame, hook)
+            && let Some(live) = self.live(slot, now_ticks)
+            && let Some(rule) = live.plain(&packet, hook)
+        {
+            return Decision::of_flow(rule);
+        }
         match headers::parse(&frame, link) {
             Ok(mut headers) => {
                 headers.interface_slot = interface_slot;
@@ -146,6 +155,22 @@ impl HostEngine {
             Err(_) if mode == Mode::Pause => Decision::by(Reason::Paused),
             Err(reason) => Decision::by(reason),
         }
+    }
+
+    fn table(&self) -> Table<'_, HostBuckets> {
+        Table {
+            buckets: &self.flows,
+            mask: self.control.flow_mask,
+        }
+    }
+
+    fn live(&self, slot: u8, now_ticks: u32) -> Option<LiveFlows<'_, HostBuckets>> {
+        Some(LiveFlows {
+            table: self.table(),
+            slot: self.control.slots.get(usize::from(slot))?,
+            seed: &self.control.seed,
+            now_ticks,
+        })
     }
 
     fn judge(
@@ -163,18 +188,15 @@ impl HostEngine {
         ) else {
             return Decision::by(Reason::NoPolicy);
         };
-        let flows = Table {
-            buckets: &self.flows,
-            mask: self.control.flow_mask,
-        };
         if mode == Mode::Normal
-            && let Some(passed) = judge::live(&flows, slot, &self.control.seed, now_ticks, headers, hook)
+            && let Some(live) = self.live(number, now_ticks)
+            && let Some(passed) = judge::live(&live, headers, hook)
         {
             return passed;
         }
         let env = Env {
             image: &SliceImage(image),
-            flows,
+            flows: self.table(),
             half_flows: Table {
                 buckets: &self.half_flows,
                 mask: self.control.half_flow_mask,

@@ -1,18 +1,20 @@
 //! A flow table in an array of buckets, read without locks by programs on every CPU and by the agent.
 //!
-//! A bucket is eight cache lines: one of control words, then seven entries. A control word holds a tag (the upper
-//! half of the key's hash), a sequence number and a phase (free, busy, live). A reader takes the control word, the
-//! key, the payload and the control word again; where the two differ it has seen a change in progress and finds
-//! nothing. An insert takes the bucket's lock by compare-and-swap, so that no key is ever entered twice; a delete is
-//! one compare-and-swap of the control word and needs no lock, so the agent can delete without ever holding one.
+//! A bucket is eight cache lines: one with the lock and an index, then seven entries. An entry is one cache line and
+//! whole in itself, so that the packet of a live flow touches no other: control word, key, payload. The control word
+//! holds a sequence number and a phase (free, busy, live). A reader takes the control word, the key, the payload and
+//! the control word again; where the two differ it has seen a change in progress and finds nothing. An insert takes
+//! the bucket's lock by compare-and-swap, so that no key is ever entered twice; a delete is one compare-and-swap of
+//! the control word and needs no lock, so the agent can delete without ever holding one.
 //!
-//! A flow lies in the bucket that its hash names or, where that was full, in one other; a bucket remembers that
-//! something has overflowed from it.
+//! A flow lies at the way of its bucket that its hash prefers or, where that was taken, at another, which the index
+//! (a tag for each way, the upper half of its key's hash) tells without a look at the other entries. Where the whole
+//! bucket was full it lies in one other; a bucket remembers that something has overflowed from it.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{Flow, FlowKey, Timeouts};
-use crate::{cell::reached, tables::Buckets, word::Word};
+use crate::{cell::reached, opaque::masked, tables::Buckets, word::Word};
 
 /// Entries in a bucket.
 pub const BUCKET_WAYS: usize = 7;
@@ -22,6 +24,9 @@ const LOCK_TRIES: u32 = 32;
 
 const LOCKED: u64 = 1;
 const OVERFLOWED: u64 = 2;
+
+/// No way of a bucket.
+const NO_PLACE: usize = BUCKET_WAYS;
 
 const PHASE: u64 = 3;
 const FREE: u64 = 0;
@@ -38,23 +43,24 @@ const LOW_HALF: u64 = 0xffff_ffff;
 
 /// One flow in the table.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Entry {
+    /// Low half: sequence, way, phase. High half: what this end has last acknowledged (TCP); it changes on its own.
+    control: Word,
     key: [Word; 5],
     /// [`Flow`], packed.
     flow: Word,
     /// Low half: epoch of the judgement that let it in. High half: when its rule ends, in ticks, or zero.
     judged: Word,
-    /// Low half: what this end has last acknowledged (TCP). High half: when the flow was opened, in ticks.
-    extra: Word,
 }
 
-/// Seven flows and their control words.
+/// Seven flows and what finds them.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Bucket {
     lock: Word,
-    controls: [Word; BUCKET_WAYS],
+    /// By way. High half: tag. Low half: when the flow was opened, in ticks.
+    index: [Word; BUCKET_WAYS],
     entries: [Entry; BUCKET_WAYS],
 }
 
@@ -77,15 +83,8 @@ impl Bucket {
     pub const fn new() -> Self {
         Self {
             lock: Word::new(0),
-            controls: [const { Word::new(0) }; BUCKET_WAYS],
-            entries: [const {
-                Entry {
-                    key: [const { Word::new(0) }; 5],
-                    flow: Word::new(0),
-                    judged: Word::new(0),
-                    extra: Word::new(0),
-                }
-            }; BUCKET_WAYS],
+            index: [const { Word::new(0) }; BUCKET_WAYS],
+            entries: [const { Entry::new() }; BUCKET_WAYS],
         }
     }
 
@@ -93,11 +92,11 @@ impl Bucket {
     #[inline(always)]
     #[must_use]
     pub fn read(&self, way: usize) -> Option<(FlowKey, Found<'_>)> {
-        let control = self.controls.get(way)?.load();
+        let entry = self.entries.get(way)?;
+        let control = entry.control.load();
         if control & PHASE != LIVE {
             return None;
         }
-        let entry = self.entries.get(way)?;
         let words = [0, 1, 2, 3, 4].map(|word| entry.key[word].load());
         let found = self.found(control)?;
         Some((FlowKey::from_words(words), found))
@@ -108,25 +107,39 @@ impl Bucket {
     fn found(&self, control: u64) -> Option<Found<'_>> {
         let way = (control >> WAY_SHIFT) as usize & 7;
         let entry = self.entries.get(way)?;
-        let (flow_word, judged, extra) = (entry.flow.load(), entry.judged.load(), entry.extra.load());
-        let control_word = self.controls.get(way)?;
-        (control_word.load() == control).then_some(Found {
+        let (flow_word, judged) = (entry.flow.load(), entry.judged.load());
+        (entry.control.load() as u32 == control as u32).then_some(Found {
+            bucket: self,
             entry,
-            control_word,
             control,
             flow_word,
             judged,
-            extra,
         })
     }
 
+    /// Looks at the way that the hash prefers: one cache line.
+    #[inline(always)]
+    fn find_preferred(&self, words: &[u64; 5], hash: u64) -> Option<Found<'_>> {
+        let entry = self.entries.get(preferred_way(hash))?;
+        let control = entry.control.load();
+        if control & PHASE == LIVE && entry.has_key(words) {
+            self.found(control)
+        } else {
+            None
+        }
+    }
+
+    /// Looks at the ways that the index names.
     #[inline(always)]
     fn find(&self, words: &[u64; 5], tag: u64) -> Option<Found<'_>> {
         let mut way = 0;
         while way < BUCKET_WAYS {
-            let control = self.controls[way].load();
-            if control & !(LOW_HALF - PHASE) == tag | LIVE && self.entries[way].has_key(words) {
-                return self.found(control);
+            if self.index[way].load() & !LOW_HALF == tag {
+                let entry = &self.entries[way];
+                let control = entry.control.load();
+                if control & PHASE == LIVE && entry.has_key(words) {
+                    return self.found(control);
+                }
             }
             way += 1;
         }
@@ -152,34 +165,42 @@ impl Bucket {
         self.lock.store(word & !LOCKED);
     }
 
-    /// The best place for a new flow: free, else expired, else closed, else (if `evict`) idle for longest.
+    /// The best place for a new flow: the preferred way where that is free, else one that is free, else expired, else
+    /// closed, else (if `evict`) idle for longest. [`NO_PLACE`] where there is none.
+    #[inline(always)]
+    fn place(&self, hash: u64, now_ticks: u32, timeouts: &Timeouts, evict: bool) -> usize {
+        let preferred = preferred_way(hash);
+        match self.entries.get(preferred) {
+            Some(entry) if entry.control.load() & PHASE == FREE => preferred,
+            _ => self.best_place(now_ticks, timeouts, evict),
+        }
+    }
+
     #[cfg_attr(target_arch = "bpf", inline(never))]
-    fn place(&self, now_ticks: u32, timeouts: &Timeouts, evict: bool) -> Option<usize> {
-        let (mut best, mut best_score) = (0, 0u64);
+    fn best_place(&self, now_ticks: u32, timeouts: &Timeouts, evict: bool) -> usize {
+        let (mut best, mut best_score) = (NO_PLACE, 0u64);
         let mut way = 0;
         while way < BUCKET_WAYS {
-            let control = self.controls[way].load();
-            let flow = Flow::unpack(self.entries[way].flow.load());
-            let score = score(control, flow, now_ticks, timeouts, evict);
+            let entry = &self.entries[way];
+            let flow = Flow::unpack(entry.flow.load());
+            let score = score(entry.control.load(), flow, now_ticks, timeouts, evict);
             if score > best_score {
                 (best, best_score) = (way, score);
             }
             way += 1;
         }
-        (best_score != 0).then_some(best)
+        best
     }
 
     /// Writes a flow into `way`. The bucket is locked; a delete may still come between, then nothing is written.
     #[cfg_attr(target_arch = "bpf", inline(never))]
     fn write(&self, way: usize, tag: u64, new: &NewFlow) -> Option<()> {
-        let control_word = self.controls.get(way)?;
-        let control = control_word.load();
+        let entry = self.entries.get(way)?;
+        let control = entry.control.load();
         let sequence = control.wrapping_add(SEQUENCE_STEP) & SEQUENCE;
-        if control & PHASE == BUSY {
+        if control & PHASE == BUSY || !entry.control.replace_by_low(control, sequence | BUSY) {
             return None;
         }
-        control_word.compare_exchange(control, sequence | BUSY).ok()?;
-        let entry = self.entries.get(way)?;
         let words = new.key.words();
         entry.key[0].store(words[0]);
         entry.key[1].store(words[1]);
@@ -190,13 +211,20 @@ impl Bucket {
         entry
             .judged
             .store(u64::from(new.epoch) | u64::from(new.expires_ticks) << 32);
-        entry
-            .extra
-            .store(u64::from(new.local_acknowledgement) | u64::from(new.opened_ticks) << 32);
+        self.index.get(way)?.store(tag | u64::from(new.opened_ticks));
         let sequence = sequence.wrapping_add(SEQUENCE_STEP) & SEQUENCE;
-        control_word.store(tag | sequence | (way as u64) << WAY_SHIFT | LIVE);
+        let acknowledgement = u64::from(new.local_acknowledgement) << 32;
+        entry
+            .control
+            .store(acknowledgement | sequence | (way as u64) << WAY_SHIFT | LIVE);
         Some(())
     }
+}
+
+/// The way of its bucket that a hash prefers.
+#[inline(always)]
+fn preferred_way(hash: u64) -> usize {
+    masked::<7>((((hash >> 32) * BUCKET_WAYS as u64) >> 32) as usize)
 }
 
 const EVICTABLE: u64 = 1 << 31;
@@ -223,6 +251,15 @@ fn score(control: u64, flow: Flow, now_ticks: u32, timeouts: &Timeouts, evict: b
 }
 
 impl Entry {
+    const fn new() -> Self {
+        Self {
+            control: Word::new(0),
+            key: [const { Word::new(0) }; 5],
+            flow: Word::new(0),
+            judged: Word::new(0),
+        }
+    }
+
     #[inline(always)]
     fn has_key(&self, words: &[u64; 5]) -> bool {
         self.key[4].load() == words[4]
@@ -236,12 +273,11 @@ impl Entry {
 /// A flow as it was found, with the place to change it.
 #[derive(Debug, Clone, Copy)]
 pub struct Found<'a> {
+    bucket: &'a Bucket,
     entry: &'a Entry,
-    control_word: &'a Word,
     control: u64,
     flow_word: u64,
     judged: u64,
-    extra: u64,
 }
 
 impl Found<'_> {
@@ -278,14 +314,15 @@ impl Found<'_> {
     #[inline(always)]
     #[must_use]
     pub const fn local_acknowledgement(&self) -> u32 {
-        self.extra as u32
+        (self.control >> 32) as u32
     }
 
-    /// When it was opened, in ticks.
+    /// When it was opened, in ticks. Read now, not when the flow was found: another may have taken the place since.
     #[inline(always)]
     #[must_use]
-    pub const fn opened_ticks(&self) -> u32 {
-        (self.extra >> 32) as u32
+    pub fn opened_ticks(&self) -> u32 {
+        let way = (self.control >> WAY_SHIFT) as usize & 7;
+        self.bucket.index.get(way).map_or(0, |word| word.load() as u32)
     }
 
     /// Notes that a packet was seen; writes only where the time has moved on.
@@ -299,8 +336,8 @@ impl Found<'_> {
     /// Notes what this end has acknowledged.
     #[inline(always)]
     pub fn acknowledge(&self, acknowledgement: u32) {
-        if self.extra as u32 != acknowledgement {
-            self.entry.extra.store_low(acknowledgement);
+        if self.local_acknowledgement() != acknowledgement {
+            self.entry.control.store_high(acknowledgement);
         }
     }
 
@@ -325,9 +362,7 @@ impl Found<'_> {
     #[must_use = "another flow may have taken the place"]
     pub fn delete(&self) -> bool {
         let free = self.control.wrapping_add(SEQUENCE_STEP) & SEQUENCE;
-        self.control_word
-            .compare_exchange(self.control, free | FREE)
-            .is_ok()
+        self.entry.control.replace_by_low(self.control, free | FREE)
     }
 }
 
@@ -380,6 +415,16 @@ impl<'a, B: Buckets> Table<'a, B> {
     fn secondary(&self, hash: u64) -> Option<&'a Bucket> {
         let step = ((hash >> 32) as u32).wrapping_mul(0x9e37_79b1) | 1;
         self.buckets.bucket((hash as u32 ^ step) & self.mask)
+    }
+
+    /// The live flow of this key, for packets that most probably have one. As [`Self::find`], but the preferred way is
+    /// looked at before the index.
+    #[inline(always)]
+    pub fn find_live(&self, words: &[u64; 5], hash: u64) -> Option<Found<'a>> {
+        match self.primary(hash)?.find_preferred(words, hash) {
+            Some(found) => Some(found),
+            None => self.find(words, hash),
+        }
     }
 
     /// The live flow of this key. An expired flow is found, too; the caller looks at the time.
@@ -444,7 +489,8 @@ impl<'a, B: Buckets> Table<'a, B> {
     ) -> (Option<()>, u64) {
         let tag = hash & !LOW_HALF;
         let now = new.flow as u32;
-        if let Some(way) = primary.place(now, timeouts, evict) {
+        let way = primary.place(hash, now, timeouts, evict);
+        if way != NO_PLACE {
             return (primary.write(way, tag, new), lock_word);
         }
         let written = self.write_secondary(new, hash, timeouts);
@@ -462,9 +508,8 @@ impl<'a, B: Buckets> Table<'a, B> {
     fn write_secondary(&self, new: &NewFlow, hash: u64, timeouts: &Timeouts) -> Option<()> {
         let bucket = self.secondary(hash)?;
         let lock_word = bucket.lock()?;
-        let written = bucket
-            .place(new.flow as u32, timeouts, false)
-            .and_then(|way| bucket.write(way, hash & !LOW_HALF, new));
+        let way = bucket.place(hash, new.flow as u32, timeouts, false);
+        let written = bucket.write(way, hash & !LOW_HALF, new);
         bucket.unlock(lock_word);
         written
     }

@@ -6,11 +6,11 @@ use crate::{
     cell::{Mode, reached},
     classify::HeaderView,
     counters::Hook,
-    flow::{Flow, FlowKey, Found, Inserted, NewFlow, Seen, Step, advance},
+    flow::{Flow, FlowKey, Found, Inserted, NewFlow, Seen, Step},
     headers::Headers,
     reason::Reason,
     tables::{Buckets, Image, SlowTables},
-    verdict::{Decision, Verdict},
+    verdict::Decision,
     wire::{icmp, icmpv6, protocol, tcp},
 };
 
@@ -120,7 +120,7 @@ fn step(headers: &Headers, hook: Hook, found: &InTable<'_>) -> Step {
         matches!(hook, Hook::Ingress),
         found.flow.local_acknowledgement(),
     );
-    advance(found.flow.flow(), seen)
+    Step::of(found.flow.flow(), seen)
 }
 
 /// Passes a packet of a flow and moves the flow on.
@@ -165,7 +165,7 @@ pub(super) fn pass<I, A: Buckets, H: Buckets, S>(
         // Where another packet of the flow came first, its change stands and this one's is repeated by the next.
         let _ = found.flow.replace(next);
     }
-    passed(rule)
+    Decision::of_flow(rule)
 }
 
 /// Moves a flow into the table of assured ones.
@@ -193,20 +193,10 @@ fn promote<I, A: Buckets, H: Buckets, S>(
     match env.flows.insert(&work.new, hash, &env.slot.timeouts_ticks, false) {
         Inserted::Done => {
             let _ = found.flow.delete();
-            passed(flow.rule)
+            Decision::of_flow(flow.rule)
         }
-        Inserted::Exists => passed(flow.rule),
+        Inserted::Exists => Decision::of_flow(flow.rule),
         // Not assured yet, so the opener repeats the packet, and there may be room by then.
         Inserted::Refused => Decision::by(Reason::FlowTableFull),
-    }
-}
-
-#[inline(always)]
-fn passed(rule: u16) -> Decision {
-    Decision {
-        verdict: Verdict::Pass,
-        reason: Reason::Flow,
-        rule,
-        log_per_second: 0,
     }
 }

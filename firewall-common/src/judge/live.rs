@@ -6,55 +6,83 @@ use crate::{
     counters::Hook,
     flow::{FlowKey, State, Table},
     headers::{FragmentKind, Headers, marks},
-    reason::Reason,
+    plain::Plain,
     tables::Buckets,
-    verdict::{Decision, Verdict},
+    verdict::Decision,
     wire::{protocol, tcp},
 };
+
+/// The assured flows, and what a packet of one is measured by.
+#[derive(Debug)]
+pub struct LiveFlows<'a, A> {
+    /// The table.
+    pub table: Table<'a, A>,
+    /// Settings of the slot in force.
+    pub slot: &'a SlotControl,
+    /// Secret of the table's hash.
+    pub seed: &'a [u64; 4],
+    /// The time.
+    pub now_ticks: u32,
+}
+
+impl<A: Buckets> LiveFlows<'_, A> {
+    /// The rule that let in the flow of a packet which changes nothing but the time; `None` where more has to be
+    /// looked at. `acknowledges` is the acknowledgement number of an outgoing TCP segment.
+    #[inline(always)]
+    fn rule(&self, key: &FlowKey, acknowledges: Option<u32>) -> Option<u16> {
+        let found = self.table.find_live(key.words(), key.hash(self.seed))?;
+        let flow = found.flow();
+        let steady = if key.protocol == protocol::TCP {
+            matches!(flow.state, State::Established | State::HalfClosed)
+        } else {
+            matches!(flow.state, State::Replied | State::Echo | State::Other)
+        };
+        if !steady
+            || found.epoch() != self.slot.epoch
+            || flow.is_expired(self.now_ticks, &self.slot.timeouts_ticks)
+            || flows::rule_expired(found.expires_ticks(), self.now_ticks)
+        {
+            return None;
+        }
+        if let Some(number) = acknowledges {
+            found.acknowledge(number);
+        }
+        found.touch(self.now_ticks);
+        Some(flow.rule)
+    }
+
+    /// As [`live`], for a plain packet.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain(&self, packet: &Plain, hook: Hook) -> Option<u16> {
+        let is_acknowledgement = matches!(hook, Hook::Egress) && packet.key.protocol == protocol::TCP;
+        self.rule(
+            &packet.key,
+            is_acknowledgement.then_some(packet.tcp_acknowledgement),
+        )
+    }
+}
 
 /// The verdict on a packet of an assured flow that changes nothing but the time; `None` where more has to be looked
 /// at.
 #[inline(always)]
 #[must_use]
-pub fn live<A: Buckets>(
-    table: &Table<'_, A>,
-    slot: &SlotControl,
-    seed: &[u64; 4],
-    now_ticks: u32,
-    headers: &Headers,
-    hook: Hook,
-) -> Option<Decision> {
+pub fn live<A: Buckets>(live: &LiveFlows<'_, A>, headers: &Headers, hook: Hook) -> Option<Decision> {
     if headers.fragment != FragmentKind::Whole as u8 || headers.marked(marks::IPV4_OPTIONS) {
         return None;
     }
     if !flows::has_flow(headers) {
         return None;
     }
-    let key = FlowKey::of(headers, hook);
-    let found = table.find(key.words(), key.hash(seed))?;
-    let flow = found.flow();
-    if found.epoch() != slot.epoch
-        || flow.is_expired(now_ticks, &slot.timeouts_ticks)
-        || flows::rule_expired(found.expires_ticks(), now_ticks)
-    {
-        return None;
-    }
+    let mut acknowledges = None;
     if headers.protocol == protocol::TCP {
-        let plain = headers.tcp_flags & (tcp::SYN | tcp::FIN | tcp::RST) == 0;
-        if !plain || !matches!(flow.state, State::Established | State::HalfClosed) {
+        if headers.tcp_flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0 {
             return None;
         }
         if matches!(hook, Hook::Egress) {
-            found.acknowledge(headers.tcp_acknowledgement);
+            acknowledges = Some(headers.tcp_acknowledgement);
         }
-    } else if !matches!(flow.state, State::Replied | State::Echo | State::Other) {
-        return None;
     }
-    found.touch(now_ticks);
-    Some(Decision {
-        verdict: Verdict::Pass,
-        reason: Reason::Flow,
-        rule: flow.rule,
-        log_per_second: 0,
-    })
+    let rule = live.rule(&FlowKey::of(headers, hook), acknowledges)?;
+    Some(Decision::of_flow(rule))
 }

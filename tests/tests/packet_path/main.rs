@@ -9,6 +9,7 @@ mod ipv6;
 mod lifecycle;
 mod malformed;
 mod noise;
+mod plain;
 mod tcp;
 mod udp;
 
