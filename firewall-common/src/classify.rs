@@ -13,6 +13,7 @@ use crate::{
         Block, CHAINS, Chain, ChainDescriptor, Dimension, ImageHeader, MAX_VECTOR_BLOCKS, NO_BLOCK,
         RULES_PER_BLOCK,
     },
+    interface::INTERFACE_SLOTS,
     interval,
     opaque::incremented,
     tables::Image,
@@ -102,6 +103,16 @@ impl HeaderView<'_> {
         const OFFSET: usize = offset_of!(ImageHeader, ether_types);
         const { assert!(OFFSET.is_multiple_of(4)) };
         bytemuck::cast([0, 4, 8, 12].map(|step| word(self, OFFSET + step)))
+    }
+
+    /// Whether the interface of this slot is declared as forwarded.
+    #[inline(always)]
+    #[must_use]
+    pub fn forwards_on(&self, interface_slot: u8) -> bool {
+        const OFFSET: usize = offset_of!(ImageHeader, forwarded_interfaces);
+        const { assert!(OFFSET.is_multiple_of(4) && INTERFACE_SLOTS == 64) };
+        let slots = u64::from(word(self, OFFSET)) | u64::from(word(self, OFFSET + 4)) << 32;
+        slots >> (interface_slot & 63) & 1 != 0
     }
 
     /// Block of the descriptor of a [`Chain`].

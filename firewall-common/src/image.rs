@@ -93,8 +93,11 @@ pub struct ImageHeader {
     pub verdicts: u32,
     /// Number of verdict records.
     pub verdict_count: u32,
+    /// Interface slots of which all traffic is forwarded, a bit each, the lower 32 slots first. Filled when an
+    /// interface appears.
+    pub forwarded_interfaces: [u32; 2],
     /// Spare.
-    pub reserved: [u32; 3],
+    pub reserved: u32,
 }
 
 /// Blocks of the header.
@@ -104,7 +107,7 @@ const _: () = assert!(size_of::<ImageHeader>() <= HEADER_BLOCKS as usize * BLOCK
 
 /// Bits of [`ImageHeader::flags`].
 pub mod image_flags {
-    /// [`super::ImageHeader::forwarded_v4`] or `_v6` has members.
+    /// [`super::ImageHeader::forwarded_v4`] or `_v6` has members, or interfaces may be declared as forwarded.
     pub const FORWARDS: u32 = 1;
     /// A TCP packet in mid-flow may open a flow where a rule allows it.
     pub const MIDFLOW_PICKUP: u32 = 1 << 1;

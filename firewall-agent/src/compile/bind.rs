@@ -1,15 +1,18 @@
 //! Puts into an image what belongs to this machine: numbers of counters, and the interfaces that are there.
 
-use std::sync::Arc;
+use std::{mem::offset_of, sync::Arc};
 
 use firewall_common::{
-    image::{Block, ImageHeader},
+    image::{BLOCK_BYTES, Block, HEADER_BLOCKS, ImageHeader},
     interface::INTERFACE_SLOTS,
     verdict::{VERDICTS_PER_BLOCK, VerdictRecord, verdict_flags},
 };
 use sha2::{Digest, Sha256};
 
-use super::{CompiledImage, ImageHash, interfaces::ChainInterfaces};
+use super::{
+    CompiledImage, ImageHash,
+    interfaces::{ChainInterfaces, Patterns},
+};
 
 /// Why an image cannot be bound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +31,7 @@ pub struct BoundImage {
     blocks: Vec<Block>,
     policy: ImageHash,
     interfaces: Arc<[ChainInterfaces]>,
+    forwarded: Patterns,
 }
 
 impl CompiledImage {
@@ -42,6 +46,7 @@ impl CompiledImage {
             blocks: self.blocks.clone(),
             policy: self.hash,
             interfaces: self.interfaces.clone(),
+            forwarded: self.forwarded.clone(),
         };
         let numbers: Vec<u16> = self.rules.iter().map(|rule| counters(&rule.name)).collect();
         bound.number(&numbers);
@@ -74,17 +79,37 @@ impl BoundImage {
     }
 
     /// What to write into a live image, block by block, when `slot` is given to the interface `name`, or freed
-    /// (`None`). Empty where no rule speaks of interfaces. The interface must not be attached yet, or no longer: its
+    /// (`None`). Empty where the policy speaks of no interfaces. The interface must not be attached yet, or no longer: its
     /// packets could meet half a vector.
     pub fn interface_patch(&self, slot: u8, name: Option<&str>) -> Result<Vec<(u32, Block)>, BindError> {
         if slot == 0 || usize::from(slot) >= INTERFACE_SLOTS {
             return Err(BindError::InterfaceSlot { slot });
         }
-        Ok(self
-            .interfaces
-            .iter()
-            .flat_map(|chain| chain.slot(slot, name))
-            .collect())
+        let vectors = self.interfaces.iter().flat_map(|chain| chain.slot(slot, name));
+        Ok(vectors.chain(self.forwards_on(slot, name)).collect())
+    }
+
+    /// The header's block with the slot's bit; none where no interface can be declared as forwarded.
+    fn forwards_on(&self, slot: u8, name: Option<&str>) -> Option<(u32, Block)> {
+        if self.forwarded.is_empty() {
+            return None;
+        }
+        let mut header = self.header();
+        let bit = 1 << (slot % 32);
+        let word = &mut header.forwarded_interfaces[usize::from(slot / 32)];
+        *word &= !bit;
+        if name.is_some_and(|name| self.forwarded.is_match(name)) {
+            *word |= bit;
+        }
+        let mut head = [Block([0; 8]); HEADER_BLOCKS as usize];
+        bytemuck::cast_slice_mut::<_, u8>(&mut head)[..size_of::<ImageHeader>()]
+            .copy_from_slice(bytemuck::bytes_of(&header));
+        let place = offset_of!(ImageHeader, forwarded_interfaces) / BLOCK_BYTES;
+        Some((u32::try_from(place).ok()?, head[place]))
+    }
+
+    fn header(&self) -> ImageHeader {
+        bytemuck::pod_read_unaligned(&bytemuck::cast_slice(&self.blocks)[..size_of::<ImageHeader>()])
     }
 
     /// Does to this copy what [`Self::interface_patch`] says, so that it stays what a read-back must give.
@@ -96,8 +121,7 @@ impl BoundImage {
 
     /// Replaces ordinals by counter numbers, which are given in the order of the ordinals.
     fn number(&mut self, numbers: &[u16]) {
-        let header: ImageHeader =
-            bytemuck::pod_read_unaligned(&bytemuck::cast_slice(&self.blocks)[..size_of::<ImageHeader>()]);
+        let header = self.header();
         let first = header.verdicts as usize;
         let end = first + header.verdict_count.div_ceil(VERDICTS_PER_BLOCK) as usize;
         let records: &mut [VerdictRecord] = bytemuck::cast_slice_mut(&mut self.blocks[first..end]);

@@ -23,7 +23,7 @@ pub(super) struct ChainInterfaces {
 
 /// Globs, any of which may match.
 #[derive(Debug, Clone)]
-struct Patterns {
+pub(super) struct Patterns {
     written: Vec<String>,
     set: GlobSet,
 }
@@ -90,26 +90,45 @@ impl ChainInterfaces {
     }
 }
 
-fn patterns(rule: &Rule) -> Result<Option<Patterns>, CompileError> {
-    let Some(written) = &rule.matches.interfaces else {
-        return Ok(None);
-    };
-    let error = |glob: &str, error: globset::Error| CompileError::Glob {
-        rule: rule.name.clone(),
-        glob: glob.to_owned(),
-        reason: error.kind().to_string(),
-    };
-    let mut set = GlobSetBuilder::new();
-    for glob in written {
-        set.add(
-            GlobBuilder::new(glob)
-                .build()
-                .map_err(|reason| error(glob, reason))?,
-        );
+impl Patterns {
+    /// `what` is what they belong to, for errors.
+    pub(super) fn new(written: &[String], what: &str) -> Result<Self, CompileError> {
+        let error = |glob: &str, error: globset::Error| CompileError::Glob {
+            rule: what.into(),
+            glob: glob.to_owned(),
+            reason: error.kind().to_string(),
+        };
+        let mut set = GlobSetBuilder::new();
+        for glob in written {
+            set.add(
+                GlobBuilder::new(glob)
+                    .build()
+                    .map_err(|reason| error(glob, reason))?,
+            );
+        }
+        let set = set.build().map_err(|reason| error(&written.join(", "), reason))?;
+        Ok(Self {
+            written: written.to_vec(),
+            set,
+        })
     }
-    let set = set.build().map_err(|reason| error(&written.join(", "), reason))?;
-    Ok(Some(Patterns {
-        written: written.clone(),
-        set,
-    }))
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+
+    pub(super) fn written(&self) -> &[String] {
+        &self.written
+    }
+
+    pub(super) fn is_match(&self, name: &str) -> bool {
+        self.set.is_match(name)
+    }
+}
+
+fn patterns(rule: &Rule) -> Result<Option<Patterns>, CompileError> {
+    let written = rule.matches.interfaces.as_ref();
+    written
+        .map(|written| Patterns::new(written, &rule.name))
+        .transpose()
 }

@@ -29,10 +29,10 @@ use sha2::{Digest, Sha256};
 
 pub use bind::{BindError, BoundImage};
 pub use error::CompileError;
-use interfaces::ChainInterfaces;
+use interfaces::{ChainInterfaces, Patterns};
 use pool::Pool;
 
-use crate::policy::model::{Action, Direction, Origin, PolicySettings, Timers, ValidPolicy};
+use crate::policy::model::{Action, Direction, Forwarded, Origin, PolicySettings, Timers, ValidPolicy};
 
 /// Most blocks of an image: 1 GiB.
 pub const MAX_IMAGE_BLOCKS: u32 = 1 << 24;
@@ -78,6 +78,7 @@ pub struct CompiledImage {
     hash: ImageHash,
     rules: Arc<[RuleInfo]>,
     interfaces: Arc<[ChainInterfaces]>,
+    forwarded: Patterns,
     timers: Timers,
     interface_globs: Arc<[String]>,
 }
@@ -146,6 +147,7 @@ pub fn compile(policy: &ValidPolicy) -> Result<CompiledImage, CompileError> {
         hash: ImageHash([0; 32]),
         rules,
         interfaces: interfaces.into(),
+        forwarded: Patterns::new(&policy.settings.forwarded.interfaces, "forwarded interfaces")?,
         timers: policy.settings.timers,
         interface_globs: policy.settings.interfaces.clone().into(),
     };
@@ -185,12 +187,8 @@ fn header(policy: &ValidPolicy) -> Result<ImageHeader, CompileError> {
 }
 
 fn flags(settings: &PolicySettings) -> u32 {
-    let networks = &settings.forwarded.networks;
     [
-        (
-            !networks.v4.is_empty() || !networks.v6.is_empty(),
-            image_flags::FORWARDS,
-        ),
+        (settings.forwarded != Forwarded::default(), image_flags::FORWARDS),
         (settings.tcp_midflow_pickup, image_flags::MIDFLOW_PICKUP),
         (settings.keep_live_flows, image_flags::KEEP_LIVE_FLOWS),
         (settings.allow_icmp_redirects, image_flags::ALLOW_REDIRECTS),
@@ -229,6 +227,9 @@ fn hash(image: &CompiledImage) -> ImageHash {
         text(&rule.name);
     }
     for glob in &*image.interface_globs {
+        text(glob);
+    }
+    for glob in image.forwarded.written() {
         text(glob);
     }
     for chain in &*image.interfaces {

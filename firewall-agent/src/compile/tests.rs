@@ -325,6 +325,32 @@ fn settings_reach_the_header() {
 }
 
 #[test]
+fn forwarded_interfaces_stand_in_the_header_when_they_are_there() {
+    let mut policy = policy(Vec::new());
+    let nothing = compile(&policy).expect("compiles");
+    policy.settings.forwarded.interfaces = vec!["docker*".into()];
+    let image = compile(&policy).expect("compiles");
+    assert_ne!(image.hash(), nothing.hash());
+    assert_eq!(header_of(image.blocks()).flags, image_flags::FORWARDS);
+    let interfaces = [(1, "eth0"), (33, "docker0"), (63, "docker1")];
+    let mut bound = image.bind(&|_| 0, interfaces).expect("slots that there are");
+    assert_eq!(
+        header_of(bound.blocks()).forwarded_interfaces,
+        [0, 1 << 1 | 1 << 31]
+    );
+    let patch = bound.interface_patch(33, None).expect("a slot that there is");
+    bound.apply(&patch);
+    assert_eq!(header_of(bound.blocks()).forwarded_interfaces, [0, 1 << 31]);
+    let patch = bound
+        .interface_patch(2, Some("docker7"))
+        .expect("a slot that there is");
+    bound.apply(&patch);
+    assert_eq!(header_of(bound.blocks()).forwarded_interfaces, [1 << 2, 1 << 31]);
+    let unnamed = nothing.bind(&|_| 0, interfaces).expect("slots that there are");
+    assert_eq!(header_of(unnamed.blocks()).forwarded_interfaces, [0, 0]);
+}
+
+#[test]
 fn lists_with_fixed_places_are_never_cut() {
     let mut too_many = policy(Vec::new());
     too_many.failsafe.management_ports = vec![1, 2, 3, 4, 5];

@@ -1,5 +1,7 @@
 //! Which open connections the policy would have let in.
 
+use globset::Glob;
+
 use crate::{
     dataplane::SocketFlow,
     policy::{
@@ -16,6 +18,11 @@ pub(super) fn judge(policy: &ValidPolicy, numbers: &[u16], socket: &SocketFlow) 
         (Direction::In, socket.remote, socket.local)
     } else {
         (Direction::Out, socket.local, socket.remote)
+    };
+    let direction = if on_forwarded_interface(policy, socket) {
+        Direction::Forward
+    } else {
+        direction
     };
     let decision = evaluate(
         policy,
@@ -39,4 +46,12 @@ pub(super) fn judge(policy: &ValidPolicy, numbers: &[u16], socket: &SocketFlow) 
         Some(rule) => numbers.get(rule).copied(),
         None => Some(default_number(direction)),
     }
+}
+
+/// There everything is judged as forwarded, what this host takes part in as well.
+fn on_forwarded_interface(policy: &ValidPolicy, socket: &SocketFlow) -> bool {
+    let globs = policy.settings.forwarded.interfaces.iter();
+    let mut globs = globs.filter_map(|glob| Glob::new(glob).ok());
+    let interface = socket.interface.as_deref();
+    interface.is_some_and(|name| globs.any(|glob| glob.compile_matcher().is_match(name)))
 }

@@ -190,6 +190,8 @@ pub struct Failsafe {
 pub struct Forwarded {
     /// Networks behind this host.
     pub networks: AddressSet,
+    /// Globs of interfaces that this host has nothing of its own on: all of their traffic is forwarded.
+    pub interfaces: Vec<String>,
 }
 
 /// What the policy says beside its rules.

@@ -73,6 +73,9 @@ fn apply(entry: &SettingsEntry, view: &View<'_>, settings: &mut PolicySettings, 
     if let Some(networks) = &entry.forwarded_networks {
         settings.forwarded.networks = forwarded(networks, view, found);
     }
+    if let Some(globs) = &entry.forwarded_interfaces {
+        settings.forwarded.interfaces = globs.iter().map(|glob| glob.value.to_string()).collect();
+    }
 }
 
 fn forwarded(members: &[Located<Member>], view: &View<'_>, found: &mut Vec<Diagnostic>) -> AddressSet {

@@ -236,24 +236,11 @@ fn opener_key(headers: &Headers, family: Family) -> MatchKey {
 /// The chain that a packet is judged by: forwarded only where the policy declares it, else as this host's own.
 #[inline(always)]
 fn chain<I: Image>(image: &I, header: &HeaderView<'_>, key: &MatchKey, hook: Hook) -> Result<Chain, Reason> {
-    if header.flags() & image_flags::FORWARDS != 0 {
-        let address = if matches!(hook, Hook::Ingress) {
-            key.destination
-        } else {
-            key.source
-        };
-        let tree = match key.family {
-            Family::V4 => header.forwarded_v4(),
-            Family::V6 => header.forwarded_v6(),
-        };
-        if tree != NO_BLOCK
-            && classify::find_address(image, tree, key.family, &address).ok_or(Reason::Internal)? != 0
-        {
-            return Ok(match key.family {
-                Family::V4 => Chain::ForwardV4,
-                Family::V6 => Chain::ForwardV6,
-            });
-        }
+    if header.flags() & image_flags::FORWARDS != 0 && is_forwarded(image, header, key, hook)? {
+        return Ok(match key.family {
+            Family::V4 => Chain::ForwardV4,
+            Family::V6 => Chain::ForwardV6,
+        });
     }
     Ok(match (hook, key.family) {
         (Hook::Ingress, Family::V4) => Chain::InputV4,
@@ -261,6 +248,32 @@ fn chain<I: Image>(image: &I, header: &HeaderView<'_>, key: &MatchKey, hook: Hoo
         (Hook::Egress, Family::V4) => Chain::OutputV4,
         (Hook::Egress, Family::V6) => Chain::OutputV6,
     })
+}
+
+#[inline(always)]
+fn is_forwarded<I: Image>(
+    image: &I,
+    header: &HeaderView<'_>,
+    key: &MatchKey,
+    hook: Hook,
+) -> Result<bool, Reason> {
+    if header.forwards_on(key.interface_slot) {
+        return Ok(true);
+    }
+    let address = if matches!(hook, Hook::Ingress) {
+        key.destination
+    } else {
+        key.source
+    };
+    let tree = match key.family {
+        Family::V4 => header.forwarded_v4(),
+        Family::V6 => header.forwarded_v6(),
+    };
+    if tree == NO_BLOCK {
+        return Ok(false);
+    }
+    let found = classify::find_address(image, tree, key.family, &address).ok_or(Reason::Internal)?;
+    Ok(found != 0)
 }
 
 #[inline(always)]

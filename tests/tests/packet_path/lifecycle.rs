@@ -394,6 +394,48 @@ from = "any"
     }
 }
 
+#[test]
+fn a_declared_interface_forwards_everything_and_no_other_does() {
+    const RULES: &str = r#"
+[forwarded]
+interfaces = ["eth1"]
+
+[[rule]]
+name = "through"
+allow = "tcp/443"
+forward = true
+from = "any"
+to = "any"
+
+[[rule]]
+name = "web"
+allow = ["tcp/443", "tcp/8080"]
+from = "any"
+"#;
+    for net in nets() {
+        let host = Host::new(RULES);
+        let syn = tcp_in(net, SYN).frame();
+        let (there, here) = (Interface::Eth1, Interface::Eth0);
+        let reply = tcp_out(net, SYN | ACK).frame();
+        assert_eq!(host.frame_on(there, &syn, Hook::Ingress), "pass rule through");
+        assert_eq!(host.frame_on(there, &reply, Hook::Egress), "pass flow through");
+        let other = Host::new(RULES);
+        assert_eq!(other.frame_on(here, &syn, Hook::Ingress), "pass rule web");
+        assert_eq!(
+            other.frame_on(Interface::Unnamed, &syn, Hook::Ingress),
+            "pass flow web"
+        );
+        let to_8080 = Packet::tcp(end(net.client, 7), end(net.server, 8080), &Segment::new(SYN));
+        let host = Host::new(RULES);
+        let seen = host.frame_on(there, &to_8080.frame(), Hook::Ingress);
+        assert_eq!(seen, "drop default", "no rule forwards it");
+        assert_eq!(
+            host.frame_on(here, &to_8080.frame(), Hook::Ingress),
+            "pass rule web"
+        );
+    }
+}
+
 /// Connects from so many ports of `from`; returns how many connections were refused.
 fn connect_many(host: &Host, net: Net, from: std::net::IpAddr, count: u16) -> usize {
     (1..=count)

@@ -31,6 +31,8 @@ pub(crate) struct SettingsEntry {
     pub(crate) allowed_ether_types: Option<Vec<u16>>,
     /// Networks behind this host.
     pub(crate) forwarded_networks: Option<Vec<Located<Member>>>,
+    /// Globs of interfaces of which all traffic is forwarded.
+    pub(crate) forwarded_interfaces: Option<Vec<Located<Arc<str>>>>,
 }
 
 const DEFAULTS: Keys = Keys {
@@ -151,7 +153,7 @@ const OPTIONS: Keys = Keys {
 
 const FORWARDED: Keys = Keys {
     what: "`[forwarded]`",
-    known: &["networks"],
+    known: &["networks", "interfaces"],
     reserved: &[],
     instead: &[],
 };
@@ -182,6 +184,9 @@ pub(super) fn read(file: &Table<'_>, findings: &mut Findings) -> SettingsEntry {
     }
     if let Some(table) = file.table("forwarded", &FORWARDED, findings) {
         settings.forwarded_networks = networks(&table, findings);
+        settings.forwarded_interfaces = table
+            .strings("interfaces", findings)
+            .map(|globs| statement::checked_globs(globs, findings));
     }
     settings
 }
