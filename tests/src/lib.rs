@@ -1,5 +1,5 @@
 //! What the suites share: packets, a host that judges them in memory or in the kernel ([`host`], [`engine`]), and for
-//! the suites that need the kernel the programs loaded once ([`bench`]), network namespaces, a BPF file system of one's
+//! the suites that need the kernel the programs loaded once ([`mod@bench`]), network namespaces, a BPF file system of one's
 //! own, probes.
 //!
 //! What needs the kernel needs root, and cleans up after itself.
