@@ -14,6 +14,7 @@ mod lifecycle;
 mod malformed;
 #[path = "../packet_path/noise.rs"]
 mod noise;
+mod refusal;
 #[path = "../packet_path/tcp.rs"]
 mod tcp;
 #[path = "../packet_path/udp.rs"]
