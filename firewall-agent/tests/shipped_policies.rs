@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use firewall_agent::{
-    diagnostic::{Style, render_text},
+    compile::{CompiledImage, compile},
+    diagnostic::{SourceSet, Style, render_text},
     policy::{Options, Target, check, load, model::Failsafe, read_sources},
 };
 
@@ -61,4 +62,30 @@ fn an_unknown_host_does_not_load() {
         host: Some("web-9".into()),
     };
     assert!(load(&[rules()], &target, &Failsafe::default(), None).is_err());
+}
+
+/// Maps of the standard library are in another order each time that they are made.
+#[test]
+fn the_same_files_give_the_same_bytes_whatever_their_order() {
+    let forwards = read_sources(&[rules()]);
+    let mut files: Vec<_> = forwards.iter().map(|(_, file)| file.clone()).collect();
+    files.reverse();
+    let images = |sources: SourceSet| -> Vec<CompiledImage> {
+        let checked = check(sources, &Options::default());
+        let policies = checked.policies.iter();
+        policies
+            .map(|policy| compile(policy).expect("it compiles"))
+            .collect()
+    };
+    let (first, second) = (images(forwards.clone()), images(forwards));
+    let third = images(files.into_iter().collect());
+    assert_eq!(first.len(), 7);
+    for ((first, second), third) in first.iter().zip(&second).zip(&third) {
+        for other in [second, third] {
+            assert!(first.blocks() == other.blocks());
+            assert_eq!(first.hash(), other.hash());
+        }
+    }
+    let hashes: std::collections::BTreeSet<_> = first.iter().map(|image| image.hash().to_string()).collect();
+    assert_eq!(hashes.len(), 7, "each host has a policy of its own");
 }

@@ -1,6 +1,7 @@
 //! What an operator does and sees: the real programs, on the kernel, in namespaces of their own.
 
 mod boot;
+mod containers;
 mod edits;
 mod interfaces;
 mod lifecycle;

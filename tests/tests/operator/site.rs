@@ -314,7 +314,8 @@ fn ended(command: &mut Command) -> Ended {
     }
 }
 
-fn connect_from(from: SocketAddr, to: SocketAddr) -> Option<TcpStream> {
+/// A connection out of the namespace of the calling thread, if it comes about.
+pub(crate) fn connect_from(from: SocketAddr, to: SocketAddr) -> Option<TcpStream> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let stream = runtime.block_on(async {

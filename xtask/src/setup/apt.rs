@@ -56,6 +56,7 @@ pub(super) const TEST_TOOLS: &[Package] = &[
     package("ethtool", "/usr/sbin/ethtool"),
     package("iproute2", "/usr/sbin/tc"),
     package("iputils-ping", "/usr/bin/ping"),
+    package("nftables", "/usr/sbin/nft"),
     package("procps", "/usr/sbin/sysctl"),
     package("python3-minimal", "/usr/bin/python3"),
     package("tcpdump", "/usr/bin/tcpdump"),
