@@ -45,6 +45,11 @@ impl CommitError {
                 .hint("what was in force stays in force; look at the state directory, then try again"),
             Self::Enforce(EnforceError::ConfirmPending) => Failure::new(FailureKind::Conflict, message)
                 .hint("confirm it or wait until it is taken back, then try again"),
+            Self::Enforce(EnforceError::NothingFiltered { .. }) => {
+                Failure::new(FailureKind::Conflict, message).hint(
+                    "mend `interfaces` in the policy; to stop filtering, stop the agent and run `firewall-agent unload`",
+                )
+            }
             Self::Enforce(EnforceError::Interfaces(_)) => Failure::new(FailureKind::Failed, message)
                 .hint("name in the policy only interfaces that can be filtered"),
             Self::Enforce(_) => Failure::new(FailureKind::Failed, message)
@@ -138,6 +143,12 @@ pub(super) fn changes(before: Option<&ValidPolicy>, after: &ValidPolicy) -> Vec<
     changes.extend(deleted.map(|name| format!("deleted rule {name}")));
     if let Some(before) = before {
         changes.extend(order_changed(before, after).then(|| "changed the order of rules".to_owned()));
+        let interfaces = [before, after].map(|policy| policy.settings.interfaces.join(" "));
+        if let [old, new] = &interfaces
+            && old != new
+        {
+            changes.push(format!("changed the filtered interfaces from {old} to {new}"));
+        }
         changes
             .extend((before.settings != after.settings).then(|| "changed settings of the policy".to_owned()));
         changes.extend((before.failsafe != after.failsafe).then(|| "changed the failsafe".to_owned()));

@@ -35,6 +35,18 @@ pub(super) enum EnforceError {
         /// Which slot.
         slot: u8,
     },
+    /// The policy names none of the interfaces that there are, and something was filtered before.
+    #[error(
+        "the policy names none of this host's interfaces ({}), so that nothing would be filtered any more; it says interfaces = [{}]",
+        .there.join(", "),
+        .named.join(", ")
+    )]
+    NothingFiltered {
+        /// What there is.
+        there: Vec<String>,
+        /// What the policy names.
+        named: Vec<String>,
+    },
     /// A change waits for its confirmation.
     #[error("a change waits for its confirmation")]
     ConfirmPending,
@@ -127,6 +139,9 @@ impl Kernel {
     ) -> Result<Switched, EnforceError> {
         let previous_cell = self.dataplane.cell()?;
         self.refuse_pending(previous_cell)?;
+        if strictness == Strictness::Strict {
+            self.refuse_no_interface(&prepared.policy.settings.interfaces)?;
+        }
         let (mut next, epoch) = self.load(prepared, numbering)?;
         self.others.retain(|other| other.slot != next.slot);
         let cell = Cell {
@@ -230,6 +245,19 @@ impl Kernel {
             return Ok(());
         }
         Err(EnforceError::ConfirmPending)
+    }
+
+    /// A slip in a pattern must not open the host.
+    fn refuse_no_interface(&self, named: &[String]) -> Result<(), EnforceError> {
+        let globs = glob_set(named)?;
+        let links = self.dataplane.links()?;
+        let there = links.into_iter().filter(|link| !link.loopback);
+        let there: Vec<String> = there.map(|link| link.name).collect();
+        if self.dataplane.interfaces().is_empty() || there.iter().any(|name| globs.is_match(name)) {
+            return Ok(());
+        }
+        let named = named.iter().map(|glob| format!("\"{glob}\"")).collect();
+        Err(EnforceError::NothingFiltered { there, named })
     }
 
     fn load(&mut self, prepared: &Prepared, numbering: &Numbering) -> Result<(Enforced, u32), EnforceError> {

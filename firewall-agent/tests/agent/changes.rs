@@ -233,15 +233,40 @@ fn an_interface_that_appears_is_named_in_the_fallback_too() {
 }
 
 #[test]
+fn a_slip_in_the_interfaces_does_not_open_the_host() {
+    let host = Host::new();
+    let agent = host.start();
+    host.write("base.toml", &BASE.replace("\"eth*\"", "\"eht*\", \"ens3\""));
+    let failure = refused(agent.reload(&operator(), Cause::Reload, None));
+    for part in ["eth0", "\"eht*\", \"ens3\""] {
+        assert!(failure.message.contains(part), "{}", failure.message);
+    }
+    assert!(failure.hint.is_some());
+    let status = agent.status().expect("the kernel answers");
+    assert_eq!(status.interfaces.len(), 1);
+    assert!(!host.path("state/revisions/2").exists());
+    // With none of them there is nothing to lose: they may be yet to come.
+    host.kernel.remove_link("eth0");
+    agent.follow_network();
+    agent
+        .reload(&operator(), Cause::Reload, None)
+        .expect("nothing is filtered before either");
+}
+
+#[test]
 fn an_interface_that_is_not_named_any_more_is_detached() {
     let host = Host::new();
     host.kernel.add_link(FakeKernel::link(3, "eth1"));
     let agent = host.start();
     assert_eq!(agent.status().expect("the kernel answers").interfaces.len(), 2);
     host.write("base.toml", &BASE.replace("\"eth*\"", "\"eth1\""));
-    agent
+    let changed = agent
         .reload(&operator(), Cause::Reload, None)
         .expect("the files are right");
+    assert_eq!(
+        changed.changes[0],
+        "changed the filtered interfaces from eth* to eth1"
+    );
     let interfaces = agent.status().expect("the kernel answers").interfaces;
     assert_eq!(
         interfaces.iter().map(|one| &*one.name).collect::<Vec<_>>(),
