@@ -30,10 +30,13 @@ mod bytes;
 mod checksum;
 mod clock;
 mod egress;
+mod hook;
 mod ingress;
+mod live;
 mod maps;
 mod refuse;
 mod slot;
+mod steps;
 mod tables;
 mod tail_call;
 

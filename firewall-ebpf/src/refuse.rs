@@ -5,22 +5,23 @@
 //! the packet is dropped silently.
 
 mod frame;
-mod tc;
-mod xdp;
 
 use firewall_common::{
+    address::Family,
     bytes::PacketBytes,
     headers::{FragmentKind, Headers},
+    judge::Work,
     wire::{icmp, icmpv6, protocol, tcp},
 };
 
 use crate::{
-    maps::{REJECT_TOTAL, REJECT_WINDOWS},
+    account,
+    checksum::Sum,
+    hook::HookContext,
+    maps::{CONTROL, REJECT_TOTAL, REJECT_WINDOWS, SCRATCH},
+    slot,
     tables::{address_key, take_shared_token, take_source_token},
 };
-
-pub(crate) use tc::egress;
-pub(crate) use xdp::ingress;
 
 /// Answers in a second to one source.
 const PER_SOURCE: u32 = 20;
@@ -29,11 +30,101 @@ const IN_TOTAL: u32 = 500;
 
 /// What the answer is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reply {
+enum Reply {
     /// A TCP reset.
     Reset,
     /// An ICMP or ICMPv6 destination unreachable.
     Unreachable,
+}
+
+/// Turns the packet into its answer and says what is to be done with it; `None` where there is none.
+#[inline(always)]
+pub(crate) fn answer<C: HookContext>(context: &C) -> Option<C::Action> {
+    let headers = SCRATCH.get(C::HOOK as u32)?;
+    let in_force = slot::of_packet(&CONTROL, headers)?;
+    if headers.l3_offset == 0 && !C::ANSWERS_RAW_IP {
+        return None;
+    }
+    let reply = reply_to(headers, in_force.now_ticks)?;
+    let work = account::work(C::HOOK as u32)?;
+    match (reply, headers.ip_family()?) {
+        (Reply::Reset, Family::V4) => reset_v4(context, headers, work),
+        (Reply::Reset, Family::V6) => reset_v6(context, headers, work),
+        (Reply::Unreachable, Family::V4) => unreachable_v4(context, headers, work),
+        (Reply::Unreachable, Family::V6) => unreachable_v6(context, headers, work),
+    }?;
+    Some(context.send_back())
+}
+
+// Functions of their own, for their share of the 512 bytes of stack.
+
+#[inline(never)]
+fn reset_v4<C: HookContext>(context: &C, headers: &Headers, work: &mut Work) -> Option<()> {
+    let link = Link::of(context, headers)?;
+    let data = data_bytes(&context.bytes(), headers)?;
+    context.cut(link.bytes + frame::RESET_V4)?;
+    let answer = work.frame.first_chunk_mut()?;
+    frame::reset_v4(answer, headers, data);
+    link.write(context, answer)
+}
+
+#[inline(never)]
+fn reset_v6<C: HookContext>(context: &C, headers: &Headers, work: &mut Work) -> Option<()> {
+    let link = Link::of(context, headers)?;
+    let data = data_bytes(&context.bytes(), headers)?;
+    context.cut(link.bytes + frame::RESET_V6)?;
+    let answer = work.frame.first_chunk_mut()?;
+    frame::reset_v6(answer, headers, data);
+    link.write(context, answer)
+}
+
+#[inline(never)]
+fn unreachable_v4<C: HookContext>(context: &C, headers: &Headers, work: &mut Work) -> Option<()> {
+    let link = Link::of(context, headers)?;
+    let quote = Sum::ZERO.add_packet(&context.bytes(), link.bytes, frame::QUOTE_V4 as u64 / 4)?;
+    context.cut(link.bytes + frame::QUOTE_V4)?;
+    context.grow(frame::BEFORE_QUOTE_V4)?;
+    let answer = work.frame.first_chunk_mut()?;
+    frame::unreachable_v4(answer, headers, quote);
+    link.write(context, answer)
+}
+
+#[inline(never)]
+fn unreachable_v6<C: HookContext>(context: &C, headers: &Headers, work: &mut Work) -> Option<()> {
+    let link = Link::of(context, headers)?;
+    let quote = Sum::ZERO.add_packet(&context.bytes(), link.bytes, frame::QUOTE_V6 as u64 / 4)?;
+    context.cut(link.bytes + frame::QUOTE_V6)?;
+    context.grow(frame::BEFORE_QUOTE_V6)?;
+    let answer = work.frame.first_chunk_mut()?;
+    frame::unreachable_v6(answer, headers, quote);
+    link.write(context, answer)
+}
+
+/// The link-level header, read before the packet is changed. A tag that the interface puts in stays with the packet
+/// and is not in it.
+struct Link {
+    bytes: usize,
+    header: [u8; frame::LONGEST_LINK],
+}
+
+impl Link {
+    #[inline(always)]
+    fn of<C: HookContext>(context: &C, headers: &Headers) -> Option<Self> {
+        let header = context.bytes().load(0)?;
+        Some(Self {
+            bytes: frame::link_bytes(headers),
+            header,
+        })
+    }
+
+    /// Writes the answer to the front of the packet.
+    #[inline(always)]
+    fn write<C: HookContext, const N: usize>(self, context: &C, packet: &[u8; N]) -> Option<()> {
+        if self.bytes != 0 {
+            context.store(0, &frame::answering(self.header))?;
+        }
+        context.store(self.bytes, packet)
+    }
 }
 
 /// The answer that a packet gets, if any.

@@ -1,0 +1,136 @@
+//! The programs behind the entries, for either hook.
+
+use firewall_common::{
+    flow::Table,
+    headers::{self, Headers, Progress},
+    judge::{Env, Next, Work},
+    reason::Reason,
+    verdict::{Decision, Verdict},
+};
+
+use crate::{
+    account,
+    hook::HookContext,
+    live::malformed,
+    maps::{CONTROL, SCRATCH},
+    refuse,
+    slot::{self, InForce},
+    tables::{AssuredFlows, HalfFlows, KernelTables, SlotImage},
+    tail_call,
+};
+
+/// What a slot program judges with.
+pub(crate) type SlotEnv<'a> = Env<'a, SlotImage, AssuredFlows, HalfFlows, KernelTables>;
+
+#[inline(always)]
+pub(crate) const fn env<'a>(in_force: &InForce<'a>, image: &'a SlotImage) -> SlotEnv<'a> {
+    Env {
+        image,
+        flows: Table {
+            buckets: &AssuredFlows,
+            mask: in_force.control.flow_mask,
+        },
+        half_flows: Table {
+            buckets: &HalfFlows,
+            mask: in_force.control.half_flow_mask,
+        },
+        slow: &KernelTables,
+        slot: in_force.slot,
+        seed: &in_force.control.seed,
+        mode: in_force.mode,
+        now_ticks: in_force.now_ticks,
+        has_bans: in_force.control.bans != 0,
+    }
+}
+
+/// Goes on in the next program, which finds the headers in the scratch place. Returns only where there is none.
+#[inline(always)]
+pub(crate) fn go_on<C: HookContext>(context: &C, slot: u8, progress: Progress) -> Decision {
+    match progress {
+        Progress::Complete => tail_call::slot(context, C::programs(), slot),
+        Progress::Extensions => tail_call::extensions(context, C::programs()),
+    }
+    Decision::by(Reason::NoPolicy)
+}
+
+/// Walks IPv6 extension headers and hands on to the slot in force.
+#[inline(always)]
+pub(crate) fn extension<C: HookContext>(context: &C) -> C::Action {
+    let Some(scratch) = SCRATCH.get_ptr_mut(C::HOOK as u32) else {
+        return C::DROP;
+    };
+    // SAFETY: a per-CPU map value; no other program of this hook runs on this CPU meanwhile.
+    let headers = unsafe { &mut *scratch };
+    let Some(in_force) = slot::of_packet(&CONTROL, headers) else {
+        return C::DROP;
+    };
+    let decision = match headers::parse_extensions(&context.bytes(), headers) {
+        Ok(()) => go_on(context, headers.policy_slot, Progress::Complete),
+        Err(reason) => malformed(&in_force, reason),
+    };
+    account::settle(
+        headers,
+        &decision,
+        C::HOOK,
+        context.interface(),
+        in_force.now_ticks,
+    );
+    C::action(decision.verdict)
+}
+
+/// Runs one step of the verdict path and what follows from it.
+#[inline(always)]
+pub(crate) fn step<C: HookContext>(
+    context: &C,
+    step: impl FnOnce(&SlotEnv<'_>, &Headers, &mut Work) -> Next,
+) -> C::Action {
+    let Some(headers) = SCRATCH.get(C::HOOK as u32) else {
+        return C::DROP;
+    };
+    let Some(in_force) = slot::of_packet(&CONTROL, headers) else {
+        return C::DROP;
+    };
+    let Some(work) = account::work(C::HOOK as u32) else {
+        return C::DROP;
+    };
+    let image = SlotImage {
+        forgetting: &raw mut work.forgetting,
+    };
+    let decision = match step(&env(&in_force, &image), headers, work) {
+        Next::Decided(decision) => decision,
+        next => {
+            follow(context, headers.policy_slot, next);
+            Decision::by(Reason::NoPolicy)
+        }
+    };
+    account::settle(
+        headers,
+        &decision,
+        C::HOOK,
+        context.interface(),
+        in_force.now_ticks,
+    );
+    if matches!(decision.verdict, Verdict::Reject) {
+        tail_call::refuse(context, C::programs());
+    }
+    C::action(decision.verdict)
+}
+
+/// Goes on in the next program. Returns only where there is none.
+#[inline(always)]
+fn follow<C: HookContext>(context: &C, slot: u8, next: Next) {
+    match next {
+        Next::Decided(_) => {}
+        Next::BeforeRules => tail_call::before_rules(context, C::programs(), slot),
+        Next::Rules => tail_call::rules(context, C::programs(), slot),
+        Next::Settle => tail_call::settle(context, C::programs()),
+        Next::Enter => tail_call::enter(context, C::programs()),
+        Next::Flow => tail_call::slot(context, C::programs(), slot),
+    }
+}
+
+/// Answers a rejected packet.
+#[inline(always)]
+pub(crate) fn reject<C: HookContext>(context: &C) -> C::Action {
+    refuse::answer(context).unwrap_or(C::DROP)
+}
