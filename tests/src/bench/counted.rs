@@ -14,8 +14,8 @@ use firewall_common::{
 use super::sheet::Sheet;
 use crate::engine::{Interface, Judged};
 
-/// Numbers of rules that tests may use.
-const RULES: u32 = 64;
+/// Numbers of rules that are looked at where no test says otherwise.
+pub(super) const RULES: u32 = 64;
 /// Both directions of all slots that are in use.
 const INTERFACES: u32 = 4 * 2 * OUTCOMES;
 
@@ -103,6 +103,11 @@ impl Counters {
             reasons: Sheet::open(pins, names::REASON_COUNTERS, REASON_ENTRIES),
             interfaces: Sheet::open(pins, names::INTERFACE_COUNTERS, INTERFACES),
         }
+    }
+
+    /// Looks at so many rules from now on.
+    pub(super) fn watch_rules(&mut self, count: u32) {
+        self.rules.resize(count);
     }
 
     /// The decision on the only packet since the last call.

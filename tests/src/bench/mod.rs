@@ -34,12 +34,14 @@ use crate::{
     mounts::{PINS, STATE},
 };
 pub use counted::{Action, Ran};
-use counted::{Counters, Packet};
+use counted::{Counters, Packet, RULES};
 pub use lease::Lease;
 use tables::Tables;
 
 /// Flows that either table is made for: as many buckets as [`firewall_agent::engine::HostEngine`] has.
 const FLOWS: u32 = 4096;
+/// Rules that any policy of the tests may have, the defaults included.
+const RULE_COUNTERS: u32 = 2048;
 /// More than any answer has.
 const ANSWER_BYTES: usize = 256;
 
@@ -68,7 +70,7 @@ impl Bench {
             tables: TableSettings {
                 flows: FLOWS,
                 half_open_flows: FLOWS,
-                rule_counters: 256,
+                rule_counters: RULE_COUNTERS,
                 bans: 64,
             },
             clock_from_cell: true,
@@ -105,11 +107,18 @@ impl Bench {
         let in_force = self.dataplane.cell().expect("a cell").slot;
         self.store(normal(in_force));
         self.tables.clear();
+        self.counters.watch_rules(RULES);
     }
 
     /// Empties the flow tables.
     pub fn clear_flows(&mut self) {
         self.tables.clear_flows();
+    }
+
+    /// Looks at the counters of so many rules, for a policy that has more than most.
+    pub fn watch_rules(&mut self, count: u32) {
+        assert!(count <= RULE_COUNTERS, "{count} rules");
+        self.counters.watch_rules(count);
     }
 
     /// Puts slot 0 in force; returns the number of whoever has the bench now.

@@ -33,6 +33,13 @@ impl<T: Pod> Sheet<T> {
         sheet
     }
 
+    /// Looks at so many entries from now on.
+    pub(super) fn resize(&mut self, count: u32) {
+        self.count = count;
+        self.seen = vec![0; size_of::<T>() * self.cpus * count as usize];
+        self.risen();
+    }
+
     /// Places of entries that have changed since they were last read, and what each word has gained.
     pub(super) fn risen(&mut self) -> Vec<(usize, T)> {
         let mut now = vec![0; self.seen.len()];

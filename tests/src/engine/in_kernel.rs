@@ -31,6 +31,11 @@ impl InKernel {
         })
     }
 
+    /// Counts what so many rules decide.
+    pub fn watch_rules(&self, count: u32) {
+        self.with(move |bench| bench.watch_rules(count));
+    }
+
     /// Forgets all flows.
     pub fn clear_flows(&self) {
         self.with(Bench::clear_flows);

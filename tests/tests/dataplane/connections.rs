@@ -150,7 +150,7 @@ fn exchange(client: &TcpStream, server: &TcpStream) -> bool {
     use std::io::{Read, Write};
     let mut ok = true;
     for (mut from, mut to) in [(client, server), (server, client)] {
-        to.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+        to.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         ok &= from.write_all(b"x").is_ok() && to.read_exact(&mut [0]).is_ok();
     }
     ok

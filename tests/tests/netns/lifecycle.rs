@@ -30,13 +30,10 @@ fn s65_every_packet_of_a_flood_is_judged_by_the_old_or_the_new_policy() {
         .expect("root may");
     serving.set_read_timeout(Some(SILENCE)).expect("a time-out");
     let stop = AtomicBool::new(false);
-    let (sent, got) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let [sent, beside, got] = [const { AtomicUsize::new(0) }; 3];
     thread::scope(|scope| {
         scope.spawn(|| {
-            let (allowed, beside) = (
-                udp(&scene.neighbour, "10.0.0.2", 0),
-                udp(&scene.neighbour, "10.0.0.2", 0),
-            );
+            let [allowed, refused] = [0, 0].map(|port| udp(&scene.neighbour, "10.0.0.2", port));
             while !stop.load(Ordering::Relaxed) {
                 for _ in 0..16 {
                     allowed
@@ -44,9 +41,10 @@ fn s65_every_packet_of_a_flood_is_judged_by_the_old_or_the_new_policy() {
                         .expect("it is sent");
                     sent.fetch_add(1, Ordering::Relaxed);
                 }
-                beside
+                refused
                     .send_to(b"flood", end("10.0.0.1", 9999))
                     .expect("it is sent");
+                beside.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(Duration::from_micros(200));
             }
         });
@@ -64,11 +62,17 @@ fn s65_every_packet_of_a_flood_is_judged_by_the_old_or_the_new_policy() {
         stop.store(true, Ordering::Relaxed);
         assert!(switches > 20, "{switches}");
     });
-    let (sent, got) = (sent.into_inner(), got.into_inner());
-    assert!(sent > 5000, "{sent}");
-    assert_eq!(sent, got, "none was lost");
-    assert_eq!(scene.by_rule("one") + scene.by_rule("two"), sent as u64);
-    assert!(scene.by_rule("one") > 100 && scene.by_rule("two") > 100);
+    let [sent, beside, got] = [sent, beside, got].map(|count| count.into_inner() as u64);
+    let (one, two) = (scene.by_rule("one"), scene.by_rule("two"));
+    assert_eq!(one + two, got, "what was let in arrived");
+    assert!(one > 100 && two > 100, "{one}, {two}");
+    // The wire itself loses what comes while its ring is full, before any program sees it.
+    assert!(sent > 5000 && got > sent / 100 * 99, "{got} of {sent}");
+    let dropped = scene.incoming_by(Reason::Default);
+    assert!(
+        dropped <= beside && dropped > beside / 100 * 90,
+        "only what neither allows: {dropped} of {beside}"
+    );
     assert!(crate::sockets::is_silent(&denied), "none slipped through");
     for never in [Reason::NoPolicy, Reason::Internal, Reason::FlowTableFull] {
         assert_eq!(scene.incoming_by(never), 0, "{never:?}");

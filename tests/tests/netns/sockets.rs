@@ -63,12 +63,15 @@ pub(crate) fn pair(client: (&NetNs, &str), server: (&NetNs, &str), port: u16) ->
     (one, other)
 }
 
-/// Whether bytes get from each end to the other within a moment.
+/// How long a byte of a live connection may take.
+const WORD: Duration = Duration::from_secs(1);
+
+/// Whether bytes get from each end to the other.
 pub(crate) fn exchange(one: &TcpStream, other: &TcpStream) -> bool {
     [(one, other), (other, one)]
         .into_iter()
         .all(|(mut from, mut to)| {
-            to.set_read_timeout(Some(SILENCE)).expect("a time-out");
+            to.set_read_timeout(Some(WORD)).expect("a time-out");
             let mut byte = [0];
             from.write_all(b"x").is_ok() && to.read_exact(&mut byte).is_ok()
         })

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use firewall_agent::{
     compile::{BoundImage, compile, timeouts::timeouts},
+    dataplane::SlotImage,
     engine::HostEngine,
     policy::{
         evaluate::{Decision, Probe, ProbeProtocol, evaluate},
@@ -20,6 +21,7 @@ use firewall_common::{
     verdict::Verdict,
 };
 use firewall_tests::{
+    engine::{Engine, InKernel, Interface, Judged},
     frames::{Packet, Segment},
     random::Random,
 };
@@ -106,7 +108,36 @@ impl Subject {
 
     /// Judges a random packet as a frame, from the parser on. Packets that never reach a rule are not compared.
     pub(crate) fn frame(&self, random: &mut Random) -> Result<Tally, String> {
-        let (mut probe, slot) = self.probe(random);
+        let (probe, slot) = self.probe(random);
+        self.compare(probe, |frame, hook| {
+            self.engine.packet(frame, hook, slot, 1000).into()
+        })
+    }
+
+    /// The policy in force in the kernel.
+    pub(crate) fn in_kernel(&self) -> InKernel {
+        let kernel = InKernel::start(&SlotImage {
+            blocks: self.image.blocks(),
+            timers: Timers::default(),
+        });
+        let rules = self.policy.rules.len() + usize::from(DEFAULT_COUNTERS);
+        kernel.watch_rules(u32::try_from(rules).expect("a few rules"));
+        kernel
+    }
+
+    /// Has the programs in the kernel judge a random packet.
+    pub(crate) fn frame_in_kernel(&self, kernel: &InKernel, random: &mut Random) -> Result<Tally, String> {
+        let (mut probe, _) = self.probe(random);
+        let interface = *random.pick(&[Interface::Eth0, Interface::Eth1, Interface::Unnamed]);
+        probe.interface = (interface != Interface::Unnamed).then(|| interface.name());
+        self.compare(probe, |frame, hook| kernel.judge(frame, interface, hook, 1000))
+    }
+
+    fn compare(
+        &self,
+        mut probe: Probe<'static>,
+        judge: impl FnOnce(&[u8], Hook) -> Judged,
+    ) -> Result<Tally, String> {
         if probe.direction == Direction::Forward {
             probe.direction = Direction::In;
         }
@@ -115,12 +146,12 @@ impl Subject {
         } else {
             Hook::Egress
         };
-        let decision = self.engine.packet(&as_frame(&probe), hook, slot, 1000);
-        if !matches!(decision.reason, Reason::Rule | Reason::Default) {
+        let judged = judge(&as_frame(&probe), hook);
+        if !matches!(judged.reason, Reason::Rule | Reason::Default) {
             return Ok(Tally::default());
         }
         let expected = evaluate(&self.policy, &probe);
-        check(&probe, expected, decision.rule, decision.verdict)
+        check(&probe, expected, judged.rule, judged.verdict)
     }
 
     /// A packet near the edges of a rule, or anywhere.

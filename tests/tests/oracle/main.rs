@@ -1,7 +1,8 @@
 //! The classifier against an oracle that shares no look-up code with it: the naive evaluator, which tries the rules one
 //! by one. Random policies of adversarial shapes, random packets on and beside the edges of their rules.
 //!
-//! That the comparison can fail is shown by the same comparison on images of slightly different policies.
+//! The look-up is compared by itself, as part of the whole path in memory, and as part of the programs in the kernel,
+//! which needs root. That the comparison can fail is shown by the same comparison on images of slightly different policies.
 
 mod compare;
 mod generate;
@@ -18,6 +19,9 @@ use generate::policy;
 const PACKETS: usize = 1_200_000;
 /// Frames of the comparison of the whole path, in all.
 const FRAMES: usize = 100_000;
+/// Policies that are put in force in the kernel, and frames for each: nearly all of the time goes into switching.
+const KERNEL_POLICIES: usize = 200;
+const KERNEL_FRAMES: usize = 100;
 /// What one policy may cost: packets times rules.
 const WORK: usize = 400_000;
 
@@ -71,6 +75,33 @@ fn s70_frames_through_the_whole_path_equal_the_naive_evaluator() {
     let tally = run_parallel(FRAMES, Subject::frame);
     assert!(tally.packets >= FRAMES);
     assert!(tally.by_rule * 10 > tally.packets, "{tally:?}");
+}
+
+#[test]
+fn s70_frames_through_the_programs_in_the_kernel_equal_the_naive_evaluator() {
+    let seed = seed();
+    let mut random = Random::new(seed);
+    let mut tally = Tally::default();
+    for number in 0..KERNEL_POLICIES {
+        // A few large ones, for which a slot gets a larger map and other programs.
+        let size = if number % 50 == 49 {
+            200 + random.below(800)
+        } else {
+            1 + random.below(40)
+        };
+        let subject = Subject::new(policy(&mut random, size));
+        let kernel = subject.in_kernel();
+        for _ in 0..KERNEL_FRAMES {
+            match subject.frame_in_kernel(&kernel, &mut random) {
+                Ok(one) => tally.add(one),
+                Err(mismatch) => panic!("seed {seed}, a policy of {size} rules: {mismatch}"),
+            }
+        }
+    }
+    println!("{tally:?}");
+    assert!(tally.packets > KERNEL_POLICIES * KERNEL_FRAMES / 3, "{tally:?}");
+    assert!(tally.by_rule * 10 > tally.packets, "{tally:?}");
+    assert!(tally.by_later_rule * 20 > tally.packets, "{tally:?}");
 }
 
 /// The policy with one edge of one range moved by one, or another small change that a faulty compiler could make.

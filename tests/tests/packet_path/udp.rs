@@ -204,3 +204,15 @@ fn a_refused_datagram_that_new_rules_allow_has_a_whole_flow() {
         assert_eq!(host.incoming(&reply), "pass flow new");
     }
 }
+
+#[test]
+fn a_jumbo_frame_is_judged_by_its_headers() {
+    for net in nets() {
+        let host = Host::new(RULES);
+        // More than a page: a driver hands it on in several buffers.
+        let jumbo = |port| Packet::udp(end(net.client, 40_000), end(net.server, port), 8900);
+        assert_eq!(host.incoming(&jumbo(7000)), "pass rule serve");
+        assert_eq!(host.incoming(&jumbo(7000)), "pass flow serve");
+        assert_eq!(host.incoming(&jumbo(7001)), "drop default");
+    }
+}
