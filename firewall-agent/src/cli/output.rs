@@ -13,6 +13,9 @@ use serde::Serialize;
 use super::{CliError, Colour};
 use crate::control::protocol::Finding;
 
+/// Columns of a terminal that tables are fitted to.
+const LEAST_WIDTH: u16 = 60;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -137,9 +140,11 @@ impl Output {
     /// A table with these headings; columns whose heading begins with `>` are numbers.
     pub(super) fn table(&self, headings: &[&str]) -> Table {
         let mut table = Table::new();
+        // A terminal that is too narrow for columns, or does not say how wide it is, wraps lines better by itself.
+        let fits = self.terminal && table.width().is_some_and(|width| width >= LEAST_WIDTH);
         table
             .load_preset(presets::NOTHING)
-            .set_content_arrangement(if self.terminal {
+            .set_content_arrangement(if fits {
                 ContentArrangement::Dynamic
             } else {
                 ContentArrangement::Disabled

@@ -362,15 +362,17 @@ impl Enforced {
         let takeover = dataplane.take_over(self.slot, Some(&[index]), &mut |socket| {
             takeover::judge(&self.policy, &self.numbers, socket)
         })?;
-        tracing::info!(
-            interface,
-            seen = takeover.seen,
-            entered = takeover.entered,
-            known = takeover.known,
-            denied = takeover.denied,
-            refused = takeover.refused,
-            "took over the open connections"
-        );
+        if takeover.seen > 0 {
+            tracing::info!(
+                interface,
+                seen = takeover.seen,
+                entered = takeover.entered,
+                known = takeover.known,
+                denied = takeover.denied,
+                refused = takeover.refused,
+                "took over the open connections"
+            );
+        }
         Ok(())
     }
 }

@@ -15,8 +15,7 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-The options are the keys of the policy language (rules/README.md); those that take several values may be repeated or
-given a list with commas.
+The options are the keys of the policy language (rules/README.md); those that take several values may be repeated, or given a list with commas.
 
 Examples:
   fwctl rule add debug --allow tcp/8080 --from 10.77.9.0/24 --why 'chasing a bug'
