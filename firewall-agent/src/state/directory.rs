@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
+    io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -28,6 +29,11 @@ impl StateDirectory {
             .truncate(false)
             .mode(PRIVATE)
             .open(&lock_path)
+            // What is on a file system that turned read-only can still be put in force, though not be changed.
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::ReadOnlyFilesystem => File::open(&lock_path),
+                _ => Err(error),
+            })
             .map_err(StateError::io("open", &lock_path))?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| StateError::InUse {
             directory: path.to_owned(),

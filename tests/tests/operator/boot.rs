@@ -1,8 +1,17 @@
 //! What a boot puts in force.
 
-use std::fs;
+use std::{
+    fs,
+    io::Write,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
-use nix::sys::signal::Signal;
+use firewall_tests::netns::output;
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::signal::Signal,
+};
 
 use crate::site::{MANAGER, STRANGER, Site, WEB};
 
@@ -62,4 +71,86 @@ fn a_boot_enforces_the_last_revision_then_the_files_then_the_failsafe() {
     site.said("reload");
     assert!(site.connect(STRANGER, 443).is_some());
     site.end(Signal::SIGTERM);
+}
+
+/// A file system of its own in the place of the state directory, which goes when the value is dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn over(directory: PathBuf) -> Self {
+        let files = output(
+            Command::new("tar")
+                .arg("-C")
+                .arg(&directory)
+                .args(["-c", "-f", "-", "."]),
+        );
+        let files = files.expect("it is read");
+        mount(
+            Some("tmpfs"),
+            &directory,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("size=256k"),
+        )
+        .expect("root may mount");
+        let mut unpack = Command::new("tar")
+            .arg("-C")
+            .arg(&directory)
+            .args(["-x", "-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("tar is there");
+        let mut input = unpack.stdin.take().expect("piped");
+        input.write_all(files.as_bytes()).expect("it reads");
+        drop(input);
+        assert!(unpack.wait().expect("it ends").success());
+        Self(directory)
+    }
+
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("full")).expect("there is room yet");
+        while file.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    fn make_read_only(&self) {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(None::<&str>, &self.0, None::<&str>, flags, None::<&str>).expect("root may");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_full_or_read_only_disk_keeps_no_revision_from_being_enforced() {
+    let mut site = Site::started();
+    let (_site, _more) = (site.listen(443), site.listen(8080));
+    site.said("rule add more --allow tcp/8080 --from any");
+    site.reboot();
+    let disk = Disk::over(site.path("state"));
+    for what in ["full", "read-only"] {
+        match what {
+            "full" => disk.fill(),
+            _ => disk.make_read_only(),
+        }
+        site.start();
+        let status = site.json("status");
+        assert_eq!(status["enforcing"], "policy", "{what}: {status}");
+        assert_eq!(status["revision"]["number"], 2, "{what}: {status}");
+        assert!(
+            site.connect(STRANGER, 443).is_some() && site.connect(STRANGER, 8080).is_some(),
+            "{what}"
+        );
+        // Nothing can be changed that could not be kept, and the file stays as it was.
+        let before = site.read("web.toml");
+        let refused = site.fwctl("rule delete more");
+        assert_eq!(refused.code, Some(1), "{what}: {refused:?}");
+        assert!(refused.stderr.contains("hint:"), "{what}: {refused:?}");
+        assert_eq!(site.read("web.toml"), before, "{what}");
+        assert!(site.connect(STRANGER, 8080).is_some(), "{what}");
+        site.reboot();
+    }
 }

@@ -106,7 +106,7 @@ fn create(
         programs,
         clock,
     };
-    session.save()?;
+    session.save();
     Ok(session)
 }
 
@@ -154,7 +154,7 @@ fn adopt(
     adopt_interfaces(&mut session, &mut adoption)?;
     // Only now are the slots' programs of this build, too.
     session.state.object = object_identity(OBJECT);
-    session.save()?;
+    session.save();
     adoption.interfaces.clone_from(&session.attached);
     Ok((session, adoption))
 }

@@ -57,8 +57,14 @@ impl Session {
         self.clock.read()
     }
 
-    pub(super) fn save(&self) -> Result<(), DataplaneError> {
-        self.file.save(&self.state)
+    /// Writes down what cannot be asked of the kernel. A disk that is full or cannot be written to must not keep the
+    /// host from being filtered: what is lost then is the proof that an image is the one that was loaded (it is loaded
+    /// again after a restart), and which offloads are to be switched on again.
+    pub(super) fn save(&self) {
+        if let Err(error) = self.file.save(&self.state) {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(%error, cause, "the next start will have to load the policy again");
+        }
     }
 
     pub(super) fn loading(&self) -> Loading<'_> {
@@ -80,7 +86,7 @@ impl Session {
         };
         let loaded = self.slots.load(loading, &self.maps, clock, image, keep)?;
         self.state.set_slot(loaded.slot, &loaded.digest);
-        self.save()?;
+        self.save();
         Ok(loaded)
     }
 
@@ -92,7 +98,7 @@ impl Session {
         let spare = self.slots.spare(loading, &self.maps, blocks)?;
         if let Some(spare) = &spare {
             self.state.forget_slot(spare.slot);
-            self.save()?;
+            self.save();
         }
         Ok(spare)
     }
@@ -107,7 +113,8 @@ impl Session {
         }
         let digest = self.slots.patch(&self.control(), slot, patch)?;
         self.state.set_slot(slot, &digest);
-        self.save()
+        self.save();
+        Ok(())
     }
 
     /// Whether a slot holds what was loaded into it.
@@ -234,7 +241,8 @@ impl Session {
             return Ok(());
         }
         self.state.interfaces.insert(index, noted);
-        self.save()
+        self.save();
+        Ok(())
     }
 
     pub(super) fn detach(&mut self, name: &str) -> Result<bool, DataplaneError> {
@@ -272,7 +280,7 @@ impl Session {
         self.numbers.release(index);
         self.attached.retain(|attached| attached.index != index);
         if self.state.interfaces.remove(&index).is_some() {
-            self.save()?;
+            self.save();
         }
         Ok(())
     }
