@@ -155,7 +155,7 @@ impl Session {
             remove_clsact: known.as_ref().is_some_and(|known| known.remove_clsact),
         };
         // Noted before anything is attached, so that unloading knows what to restore however this ends.
-        self.note(link.index, noted.clone())?;
+        self.note(link.index, noted.clone());
         let record = InterfaceRecord {
             index: link.index,
             slot,
@@ -170,7 +170,7 @@ impl Session {
             }
             return Err(error);
         }
-        self.note(link.index, noted.clone())?;
+        self.note(link.index, noted.clone());
         let attached = AttachedInterface {
             index: link.index,
             name: interface(),
@@ -236,13 +236,11 @@ impl Session {
         Ok(!was_whole)
     }
 
-    fn note(&mut self, index: u32, noted: InterfaceState) -> Result<(), DataplaneError> {
-        if self.state.interfaces.get(&index) == Some(&noted) {
-            return Ok(());
+    fn note(&mut self, index: u32, noted: InterfaceState) {
+        if self.state.interfaces.get(&index) != Some(&noted) {
+            self.state.interfaces.insert(index, noted);
+            self.save();
         }
-        self.state.interfaces.insert(index, noted);
-        self.save();
-        Ok(())
     }
 
     pub(super) fn detach(&mut self, name: &str) -> Result<bool, DataplaneError> {
