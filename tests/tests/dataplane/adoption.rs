@@ -15,6 +15,7 @@ use firewall_common::{
 use firewall_tests::{netns::output, wait::wait_until};
 
 use crate::{
+    flood::Flood,
     policies::{enforce, out_only, policy},
     wire::{LOCAL_V4, PEER_V4, Wire},
 };
@@ -71,7 +72,7 @@ fn a_restart_adopts_and_nothing_stops_meanwhile() {
 
 #[test]
 fn drift_is_found_and_mended() {
-    let wire = Wire::new();
+    let wire = Wire::shared();
     let (mut dataplane, _) = wire.open();
     let loaded = enforce(&mut dataplane, &out_only());
     wire.attach(&mut dataplane, AttachMode::Native);
@@ -100,7 +101,8 @@ fn drift_is_found_and_mended() {
     fs::write(&state, recorded).unwrap();
     drop(dataplane);
     let (_, adoption) = wire.open();
-    assert!(!adoption.slots[0].intact);
+    let is_loaded = |slot: &&AdoptedSlot| slot.status.slot == loaded.slot;
+    assert!(!adoption.slots.iter().find(is_loaded).unwrap().intact);
 }
 
 #[test]
@@ -164,6 +166,7 @@ fn a_set_of_another_version_is_replaced_without_a_gap() {
     enforce(&mut dataplane, &out_only());
     wire.attach(&mut dataplane, AttachMode::Native);
     drop(dataplane);
+    let flood = Flood::begin(&wire);
     let pins = wire.settings().pin_directory;
     let other = ABI_VERSION + 1;
     rename_set(&pins, ABI_VERSION, other);
@@ -181,6 +184,7 @@ fn a_set_of_another_version_is_replaced_without_a_gap() {
     );
     let counters = dataplane.counters(0).unwrap();
     assert!(counters.interface(1, Hook::Ingress, Outcome::Dropped).packets > 0);
+    flood.nothing_has_arrived();
 }
 
 /// Moves a set of pins to the name of another version.
@@ -196,12 +200,14 @@ fn programs_of_another_build_are_replaced_in_place() {
     wire.attach(&mut dataplane, AttachMode::Native);
     assert!(wire.connects_out(PEER_V4));
     let counted = dataplane.counters(0).unwrap();
+    let flood = Flood::begin(&wire);
     drop(dataplane);
     let path = wire.settings().state_directory.join("dataplane.json");
     let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     state["object"] = "another".into();
     fs::write(&path, state.to_string()).unwrap();
     let (dataplane, adoption) = wire.open();
+    flood.nothing_has_arrived();
     assert_eq!(adoption.repairs, [Repair::ProgramsReplaced]);
     assert!(adoption.slots[0].intact);
     assert!(wire.connects_out(PEER_V4) && !wire.connects_in(LOCAL_V4));

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod connections;
+mod flood;
 mod interfaces;
 mod policies;
 mod slots;
