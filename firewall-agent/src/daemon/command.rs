@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
+use aya::util::KernelVersion;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use nix::unistd::Uid;
 use tracing_subscriber::EnvFilter;
 
 use super::{RunError, chain, run};
@@ -25,6 +27,9 @@ const LOG_VARIABLE: &str = "FIREWALL_AGENT_LOG";
 
 /// Set by systemd where standard error goes to the journal, which knows time and level by itself.
 const JOURNAL_VARIABLE: &str = "JOURNAL_STREAM";
+
+/// The oldest kernel that the programs are tested on.
+const LEAST_KERNEL: KernelVersion = KernelVersion::new(6, 1, 0);
 
 /// How long what is still running at the end may take; an end by force does no harm either.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -84,6 +89,21 @@ enum CommandError {
     Runtime(#[from] io::Error),
 }
 
+impl CommandError {
+    /// What to do about it, where that is not said already.
+    fn hint(&self) -> Option<String> {
+        if !matches!(self, Self::Run(_) | Self::Unload(_)) {
+            return None;
+        }
+        if !Uid::effective().is_root() {
+            return Some("run it as root: it needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON".to_owned());
+        }
+        let kernel = KernelVersion::current().ok()?;
+        (kernel < LEAST_KERNEL)
+            .then(|| "kernel 6.1 or later is needed; `uname -r` says which one this is".to_owned())
+    }
+}
+
 /// The command line, for manual pages.
 pub(crate) fn command_line() -> clap::Command {
     Arguments::command()
@@ -104,6 +124,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("firewall-agent: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
             match error {
                 CommandError::Settings(_) | CommandError::Access(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,

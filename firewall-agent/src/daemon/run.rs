@@ -85,7 +85,8 @@ pub async fn run(settings: Settings, dataplane: Box<dyn Dataplane>) -> Result<()
     #[cfg(feature = "ebpf-log")]
     tasks.spawn(crate::telemetry::ebpf_log::print());
 
-    notify(&[NotifyState::Ready, NotifyState::Status("filtering")]);
+    let enforcing = format!("enforcing: {}", agent.in_force().enforcing.name());
+    notify(&[NotifyState::Ready, NotifyState::Status(&enforcing)]);
     tracing::info!(
         revision = agent.in_force().revision.as_ref().map(|revision| revision.number),
         enforcing = agent.in_force().enforcing.name(),

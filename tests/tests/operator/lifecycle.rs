@@ -1,6 +1,11 @@
 //! Reloads, and the agent's end.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+    time::Duration,
+};
 
 use firewall_tests::wait::wait_until;
 use nix::sys::signal::Signal;
@@ -135,4 +140,32 @@ fn the_first_enforcement_cuts_nobody() {
     site.start();
     assert!(exchange(&mut kept, &mut kept_server), "the policy allows it");
     assert!(!exchange(&mut cut, &mut cut_server), "the policy does not");
+}
+
+#[test]
+fn who_may_not_run_the_agent_is_told_so() {
+    const NOBODY: u32 = 65534;
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("ours");
+    let program = directory.path().join("firewall-agent");
+    fs::copy(env!("CARGO_BIN_EXE_suite-agent"), &program).expect("copied");
+    let settings = directory.path().join("agent.toml");
+    fs::write(&settings, "state_dir = \"state\"\nrole = \"web\"\n").expect("written");
+    for (words, code) in [("run", 1), ("check-settings", 0)] {
+        let output = Command::new(&program)
+            .arg("--settings")
+            .arg(&settings)
+            .arg(words)
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output()
+            .expect("it runs");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words}: {complaint}");
+        assert_eq!(
+            complaint.contains("hint: run it as root"),
+            code != 0,
+            "{words}: {complaint}"
+        );
+    }
 }

@@ -32,7 +32,7 @@ pub(super) fn adopt_or_create(settings: &KernelSettings) -> Result<(Session, Ado
     let pins = Pins::new(&settings.pin_directory);
     pins.create()?;
     let file = StateFile::new(&settings.state_directory);
-    let state = file.load()?;
+    let state = file.load();
     let replaced_abi = pins.other_versions()?.first().copied();
     if let Some((maps, slots)) = adoptable(&pins) {
         return adopt(settings, pins, file, state.unwrap_or_default(), maps, slots);

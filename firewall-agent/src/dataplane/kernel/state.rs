@@ -107,17 +107,19 @@ impl StateFile {
         }
     }
 
-    /// What the file says, or `None` where there is none or one of another format.
-    pub(super) fn load(&self) -> Result<Option<State>, DataplaneError> {
+    /// What the file says, or `None` where there is none, one of another format, or one that cannot be read: everything
+    /// in it but the offloads to restore can be found out again.
+    pub(super) fn load(&self) -> Option<State> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(file("read", &self.path)(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), %error, "cannot read the dataplane's state; it is found out anew");
+                return None;
+            }
         };
-        // A damaged file is as good as none: everything in it but the offloads to restore can be found out again.
-        Ok(serde_json::from_slice::<State>(&text)
-            .ok()
-            .filter(|state| state.format == FORMAT))
+        let state = serde_json::from_slice::<State>(&text).ok();
+        state.filter(|state| state.format == FORMAT)
     }
 
     pub(super) fn save(&self, state: &State) -> Result<(), DataplaneError> {

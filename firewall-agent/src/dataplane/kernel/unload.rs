@@ -14,7 +14,7 @@ use crate::dataplane::{DataplaneError, Link, Unloaded};
 pub(super) fn unload(settings: &KernelSettings) -> Result<Unloaded, DataplaneError> {
     let pins = Pins::new(&settings.pin_directory);
     let file = StateFile::new(&settings.state_directory);
-    let noted = file.load()?.unwrap_or_default().interfaces;
+    let noted = file.load().unwrap_or_default().interfaces;
     let links = links().map_err(|source| DataplaneError::Netlink {
         action: "list interfaces",
         source,
