@@ -57,13 +57,6 @@ fn build(root: &Path, out_dir: &Path, toolchain: &BpfToolchain) -> Result<PathBu
         .and_then(Path::parent)
         .map_or_else(|| out_dir.join("ebpf"), |target| target.join("ebpf"));
 
-    let flags = [
-        "-Ctarget-cpu=v3",
-        "-Cdebuginfo=2",
-        "-Clinker=bpf-linker",
-        "-Clink-arg=--btf",
-        "--cfg=bpf_target_arch=\"x86_64\"",
-    ];
     let mut cargo = toolchain.cargo();
     cargo
         .current_dir(root)
@@ -78,7 +71,7 @@ fn build(root: &Path, out_dir: &Path, toolchain: &BpfToolchain) -> Result<PathBu
         ])
         .arg(&target_dir)
         .env("RUSTC_BOOTSTRAP", toolchain::BOOTSTRAPPED_CRATES)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("CARGO_ENCODED_RUSTFLAGS", toolchain::RUSTFLAGS.join("\u{1f}"))
         .env_remove("RUSTC_WRAPPER")
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
     if env::var_os("CARGO_FEATURE_EBPF_LOG").is_some() {

@@ -11,6 +11,14 @@ pub(crate) const TARGET: &str = "bpfel-unknown-none";
 /// The crates that may use unstable features when a stable compiler builds them: `aya-ebpf` itself, and our one
 /// crate with BPF inline assembly.
 pub(crate) const BOOTSTRAPPED_CRATES: &str = "aya_ebpf,firewall_common,firewall_ebpf";
+/// Compiler flags of the eBPF object.
+pub(crate) const RUSTFLAGS: [&str; 5] = [
+    "-Ctarget-cpu=v3",
+    "-Cdebuginfo=2",
+    "-Clinker=bpf-linker",
+    "-Clink-arg=--btf",
+    "--cfg=bpf_target_arch=\"x86_64\"",
+];
 /// Names a rustc with a prebuilt `core` for [`TARGET`]; overrides the search.
 pub(crate) const RUSTC_ENV: &str = "FIREWALL_EBPF_RUSTC";
 

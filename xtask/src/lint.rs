@@ -54,6 +54,8 @@ fn clippy_bpf() -> Result<()> {
             "--locked",
             "--package",
             "firewall-ebpf",
+            "--features",
+            "bench",
             "--target",
             toolchain::TARGET,
             "--target-dir",

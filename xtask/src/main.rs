@@ -1,6 +1,7 @@
 //! `cargo xtask`: set-up, build, lint, test, the 6.1 kernel and the lab. One module per subcommand; each sets up what
 //! it needs before it starts, and set-up that has nothing to do costs next to nothing.
 
+mod bench;
 mod build;
 mod lab;
 mod lint;
@@ -34,6 +35,8 @@ enum Task {
     Lab(lab::Arguments),
     /// Run the guest suite on Debian's 6.1 kernel in a virtual machine.
     Vm,
+    /// Measure what the programs cost for a packet. Needs root.
+    Bench(bench::Arguments),
     /// Set up, lint, and run every test: unit, property, kernel, the 6.1 kernel and the lab.
     Test,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Lab(arguments) => lab::run(&arguments),
         Task::Vm => vm::run(),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Test => test::run(),
     };
     match outcome {
