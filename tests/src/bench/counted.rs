@@ -15,7 +15,7 @@ use super::sheet::Sheet;
 use crate::engine::{Interface, Judged};
 
 /// Numbers of rules that are looked at where no test says otherwise.
-pub(super) const RULES: u32 = 64;
+pub(super) const RULES: u32 = 16;
 /// Both directions of all slots that are in use.
 const INTERFACES: u32 = 4 * 2 * OUTCOMES;
 

@@ -7,10 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use firewall_common::reason::Reason;
+use firewall_common::{
+    reason::Reason,
+    wire::tcp::{ACK, RST, SYN},
+};
+use firewall_tests::frames::{Packet, Segment};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, bind, sendto, socket};
 
 use crate::{
+    raw::send,
     sockets::{ARRIVAL, PAIRS, SILENCE, connect, end, exchange, listen, pair},
     world::Scene,
 };
@@ -110,6 +115,27 @@ fn s03_refused_outgoing_connections_fail_at_once() {
         assert!(start.elapsed() < SILENCE, "{:?}", start.elapsed());
     }
     assert_eq!(scene.outgoing_by(Reason::Default), 2, "one SYN of each family");
+}
+
+#[test]
+fn s04_an_answer_that_nobody_asked_for_reaches_no_stack() {
+    let scene = Scene::of(RULES);
+    for (host, client) in PAIRS {
+        let segment = |flags| {
+            let segment = Segment::new(flags);
+            Packet::tcp(end(client, 3306), end(host, 40_000), &segment).frame()
+        };
+        let count = || {
+            [
+                scene.incoming_by(Reason::TcpNoState),
+                scene.outgoing_by(Reason::TcpNoState),
+            ]
+        };
+        let [dropped, own] = count();
+        send(&scene.neighbour, "r0", &[SYN | ACK, ACK, RST].map(segment));
+        // A stack that had seen them would have answered with a reset, which no flow lets out.
+        assert_eq!(count(), [dropped + 3, own], "{host}");
+    }
 }
 
 #[test]
