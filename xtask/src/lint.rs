@@ -30,6 +30,7 @@ pub(crate) fn stages_into(stages: &mut Stages) {
     stages.run("format", format);
     stages.run("clippy", clippy);
     stages.run("clippy for BPF", clippy_bpf);
+    stages.run("clippy with the eBPF log", clippy_ebpf_log);
     stages.run("documentation", documentation);
     stages.run("dependencies", dependencies);
 }
@@ -42,6 +43,14 @@ fn format() -> Result<()> {
 fn clippy() -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["clippy", "--locked", "--all-targets", "--", "--deny", "warnings"]);
+    Ok(process::run(&mut cargo)?)
+}
+
+/// The development aid that is off in every other stage; this builds the kernel side with it, too.
+fn clippy_ebpf_log() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["clippy", "--locked", "--package", "firewall-agent"]);
+    cargo.args(["--features", "ebpf-log", "--", "--deny", "warnings"]);
     Ok(process::run(&mut cargo)?)
 }
 
