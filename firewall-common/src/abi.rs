@@ -60,7 +60,9 @@ pub mod names {
     pub const XDP_ENTRY: &str = "fw_ingress";
     /// XDP slot program, second step: what no policy may break, and bans.
     pub const XDP_BEFORE_RULES: &str = "fw_in_guard";
-    /// XDP slot program, third step: the rules.
+    /// XDP slot program, third step: what the rules are asked.
+    pub const XDP_ASK: &str = "fw_in_ask";
+    /// XDP slot program, fourth step: the rules.
     pub const XDP_RULES: &str = "fw_in_rules";
     /// XDP slot program, first step.
     pub const XDP_JUDGE: &str = "fw_in_judge";
@@ -68,15 +70,17 @@ pub mod names {
     pub const XDP_REJECT: &str = "fw_in_reject";
     /// XDP: goes on behind IPv6 extension headers.
     pub const XDP_EXTENSIONS: &str = "fw_in_extension";
-    /// XDP, fourth step: what the deciding rule means for the flow.
+    /// XDP, fifth step: what the deciding rule means for the flow.
     pub const XDP_SETTLE: &str = "fw_in_settle";
-    /// XDP, fifth step: enters a flow.
+    /// XDP, sixth step: enters a flow.
     pub const XDP_ENTER: &str = "fw_in_enter";
     /// tcx entry program.
     pub const TC_ENTRY: &str = "fw_egress";
     /// tcx slot program, second step: what no policy may break, and bans.
     pub const TC_BEFORE_RULES: &str = "fw_out_guard";
-    /// tcx slot program, third step: the rules.
+    /// tcx slot program, third step: what the rules are asked.
+    pub const TC_ASK: &str = "fw_out_ask";
+    /// tcx slot program, fourth step: the rules.
     pub const TC_RULES: &str = "fw_out_rules";
     /// tcx slot program, first step.
     pub const TC_JUDGE: &str = "fw_out_judge";
@@ -84,9 +88,9 @@ pub mod names {
     pub const TC_REJECT: &str = "fw_out_reject";
     /// tcx: goes on behind IPv6 extension headers.
     pub const TC_EXTENSIONS: &str = "fw_out_extension";
-    /// tcx, fourth step: what the deciding rule means for the flow.
+    /// tcx, fifth step: what the deciding rule means for the flow.
     pub const TC_SETTLE: &str = "fw_out_settle";
-    /// tcx, fifth step: enters a flow.
+    /// tcx, sixth step: enters a flow.
     pub const TC_ENTER: &str = "fw_out_enter";
     /// Runs commands of the agent on the flow table by `BPF_PROG_TEST_RUN`; never attached.
     pub const ADMIN: &str = "fw_admin";
@@ -106,14 +110,17 @@ pub const ENTER_INDEX: u32 = SLOTS as u32 + 3;
 /// Index of the second program of slot 0 in `XDP_SLOTS` and `TC_SLOTS`; those of the other slots follow.
 pub const BEFORE_RULES_INDEX: u32 = SLOTS as u32 + 4;
 /// Index of the third program of slot 0 in `XDP_SLOTS` and `TC_SLOTS`; those of the other slots follow.
-pub const RULES_INDEX: u32 = SLOTS as u32 * 2 + 4;
+pub const ASK_INDEX: u32 = SLOTS as u32 * 2 + 4;
+/// Index of the fourth program of slot 0 in `XDP_SLOTS` and `TC_SLOTS`; those of the other slots follow.
+pub const RULES_INDEX: u32 = SLOTS as u32 * 3 + 4;
 /// Entries of `XDP_SLOTS` and `TC_SLOTS`.
-pub const PROGRAMS: u32 = SLOTS as u32 * 3 + 4;
+pub const PROGRAMS: u32 = SLOTS as u32 * 4 + 4;
 
 /// Programs of slot 0 at ingress and their places in `XDP_SLOTS`; the slot's number is added for the other slots.
-pub const XDP_SLOT_PROGRAMS: [(&str, u32); 3] = [
+pub const XDP_SLOT_PROGRAMS: [(&str, u32); 4] = [
     (names::XDP_JUDGE, 0),
     (names::XDP_BEFORE_RULES, BEFORE_RULES_INDEX),
+    (names::XDP_ASK, ASK_INDEX),
     (names::XDP_RULES, RULES_INDEX),
 ];
 /// Programs that all slots share at ingress and their places in `XDP_SLOTS`.
@@ -124,9 +131,10 @@ pub const XDP_SHARED_PROGRAMS: [(&str, u32); 4] = [
     (names::XDP_ENTER, ENTER_INDEX),
 ];
 /// Programs of slot 0 at egress and their places in `TC_SLOTS`; the slot's number is added for the other slots.
-pub const TC_SLOT_PROGRAMS: [(&str, u32); 3] = [
+pub const TC_SLOT_PROGRAMS: [(&str, u32); 4] = [
     (names::TC_JUDGE, 0),
     (names::TC_BEFORE_RULES, BEFORE_RULES_INDEX),
+    (names::TC_ASK, ASK_INDEX),
     (names::TC_RULES, RULES_INDEX),
 ];
 /// Programs that all slots share at egress and their places in `TC_SLOTS`.

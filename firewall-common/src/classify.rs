@@ -10,8 +10,8 @@ use bytemuck::{Pod, Zeroable};
 use crate::{
     address::{Address, Family},
     image::{
-        Block, CHAINS, Chain, ChainDescriptor, Dimension, ImageHeader, MAX_VECTOR_BLOCKS, NO_BLOCK,
-        RULES_PER_BLOCK,
+        Block, CHAINS, Chain, ChainDescriptor, Dimension, ImageHeader, MAX_CHAIN_RULES, MAX_VECTOR_BLOCKS,
+        NO_BLOCK, RULES_PER_BLOCK,
     },
     interface::INTERFACE_SLOTS,
     interval,
@@ -202,9 +202,10 @@ pub fn answer<I: Image>(
         &question.vectors,
         descriptor.vector_blocks,
         descriptor.rules,
-    )? {
-        Some(rule) => descriptor.first_verdict.wrapping_add(rule),
-        None => descriptor.default_verdict,
+    ) {
+        DAMAGED => return None,
+        NO_MATCH => descriptor.default_verdict,
+        rule => descriptor.first_verdict.wrapping_add(rule),
     };
     verdict(image, header.verdicts(), image.forget(number))
 }
@@ -311,20 +312,21 @@ fn narrow<I: Image>(image: &I, vector: Vector, at: u32, matched: &mut [u64; 8]) 
 /// A function of its own on BPF, for its share of the 512 bytes of stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 pub fn find_address<I: Image>(image: &I, tree: u32, family: Family, address: &Address) -> Option<u32> {
-    match family {
-        Family::V4 => interval::find(image, tree, address.low as u32),
-        Family::V6 => interval::find(image, tree, address.to_u128()),
+    // Most callers know the family, which costs the verifier more than it saves: see `opaque::afresh`.
+    if image.forget(family as u32) == Family::V4 as u32 {
+        interval::find(image, tree, address.low as u32)
+    } else {
+        interval::find(image, tree, address.to_u128())
     }
 }
 
-/// Ordinal of the first rule of the chain that matches, of `rules` rules in `blocks` blocks; `Some(None)` where none
-/// does.
-#[inline(always)]
-#[expect(
-    clippy::option_option,
-    reason = "outer: the image is whole; inner: a rule matches"
-)]
-fn scan<I: Image>(image: &I, vectors: &[Vector; VECTORS], blocks: u32, rules: u32) -> Option<Option<u32>> {
+/// Ordinal of the first rule of the chain that matches, of `rules` rules in `blocks` blocks; [`NO_MATCH`] or
+/// [`DAMAGED`] where there is none: a number fits a register.
+///
+/// A function of its own on BPF, for its share of the 512 bytes of stack. It calls no other one: before kernel 6.4 the
+/// verifier gives up telling states apart by what matters at a counter that is kept across a call.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn scan<I: Image>(image: &I, vectors: &[Vector; VECTORS], blocks: u32, rules: u32) -> u32 {
     // A fixed bound for the verifier.
     for at in 0..MAX_VECTOR_BLOCKS {
         if at >= blocks {
@@ -332,24 +334,23 @@ fn scan<I: Image>(image: &I, vectors: &[Vector; VECTORS], blocks: u32, rules: u3
         }
         let bit = first_match(image, vectors, at);
         if bit == DAMAGED {
-            return None;
+            return DAMAGED;
         }
         if bit != NO_MATCH {
             let rule = at.wrapping_mul(RULES_PER_BLOCK).wrapping_add(bit);
             // With no dimension in use every bit is set, those after the last rule too.
-            return Some((rule < rules).then_some(rule));
+            return if rule < rules { rule } else { NO_MATCH };
         }
     }
-    Some(None)
+    NO_MATCH
 }
 
-const NO_MATCH: u32 = RULES_PER_BLOCK;
-const DAMAGED: u32 = RULES_PER_BLOCK + 1;
+/// Above every ordinal.
+const NO_MATCH: u32 = MAX_CHAIN_RULES;
+const DAMAGED: u32 = MAX_CHAIN_RULES + 1;
 
-/// The first of 512 rules that matches; [`NO_MATCH`] or [`DAMAGED`] where there is none: a number fits a register.
-///
-/// A function of its own on BPF, for its share of the 512 bytes of stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
+/// The first of 512 rules that matches.
+#[inline(always)]
 fn first_match<I: Image>(image: &I, vectors: &[Vector; VECTORS], at: u32) -> u32 {
     let mut matched = [u64::MAX; 8];
     // Not unrolled: interleaved, the seven rounds would not fit on the stack.

@@ -73,7 +73,7 @@ impl TreeKey for u128 {
 #[inline(always)]
 pub fn find<K: TreeKey>(image: &impl Image, tree: u32, key: K) -> Option<u32> {
     let descriptor: &TreeDescriptor = bytemuck::cast_ref(image.block(tree)?);
-    let mut index = 0u32;
+    let mut index = image.forget(0);
     let mut level = TREE_LEVELS;
     // Counts down from a constant: the verifier follows the level, whatever the image says.
     while level > 0 {
@@ -92,8 +92,9 @@ pub fn find<K: TreeKey>(image: &impl Image, tree: u32, key: K) -> Option<u32> {
         if index > level_last {
             index = level_last;
         }
+        index = image.forget(index);
     }
-    payload(image, descriptor.payload, image.forget(index))
+    payload(image, descriptor.payload, index)
 }
 
 /// Number of the last key at `level` of a tree whose level 0 ends at `last`.

@@ -30,6 +30,7 @@ use crate::{
     flow::{FlowKey, NewFlow, Table},
     headers::{FragmentKind, Headers, marks},
     image::image_flags,
+    opaque::afresh,
     reason::Reason,
     tables::{Buckets, Image, SlowTables},
     verdict::{Decision, VerdictRecord},
@@ -91,6 +92,8 @@ pub enum Next {
     Decided(Decision),
     /// On to [`judge_before_rules`].
     BeforeRules,
+    /// On to [`ask`].
+    Ask,
     /// On to [`judge_by_rules`].
     Rules,
     /// On to [`settle`].
@@ -116,6 +119,7 @@ pub fn judge<I: Image, A: Buckets, H: Buckets, S: SlowTables, P: PacketBytes>(
         next = match next {
             Next::Flow => judge_by_flow(env, packet, headers, hook, work),
             Next::BeforeRules => judge_before_rules(env, headers, hook, work),
+            Next::Ask => ask(env, headers, hook, work),
             Next::Rules => judge_by_rules(env, work),
             Next::Settle => settle(env, headers, hook, work),
             Next::Enter => enter(env, headers, hook, work),
@@ -160,16 +164,50 @@ pub fn judge_before_rules<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     work: &mut Work,
 ) -> Next {
     match before_rules(env, headers, hook, work) {
-        Ok(()) => Next::Rules,
-        Err(reason) => {
-            let decision = Decision::by(reason);
-            keep_first(env, headers, hook, &decision);
-            Next::Decided(decision)
-        }
+        Ok(()) => Next::Ask,
+        Err(reason) => refused(env, headers, hook, reason),
     }
 }
 
-/// Third step: the rules.
+/// Third step: what the rules are asked, after what they are not asked about. A step of its own for kernels before
+/// 6.4, whose verifier keeps apart whatever differed before a call.
+#[inline(always)]
+pub fn ask<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
+    env: &Env<'_, I, A, H, S>,
+    headers: &Headers,
+    hook: Hook,
+    work: &mut Work,
+) -> Next {
+    match question(env, headers, hook, work) {
+        Ok(()) => Next::Rules,
+        Err(reason) => refused(env, headers, hook, reason),
+    }
+}
+
+#[inline(always)]
+fn question<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
+    env: &Env<'_, I, A, H, S>,
+    headers: &Headers,
+    hook: Hook,
+    work: &mut Work,
+) -> Result<(), Reason> {
+    let image = classify::header(env.image).ok_or(Reason::Internal)?;
+    rules::prepare(env, headers, hook, &image, work)
+}
+
+#[inline(always)]
+fn refused<I, A, H, S: SlowTables>(
+    env: &Env<'_, I, A, H, S>,
+    headers: &Headers,
+    hook: Hook,
+    reason: Reason,
+) -> Next {
+    let decision = Decision::by(reason);
+    keep_first(env, headers, hook, &decision);
+    Next::Decided(decision)
+}
+
+/// Fourth step: the rules.
 #[inline(always)]
 pub fn judge_by_rules<I: Image, A, H, S>(env: &Env<'_, I, A, H, S>, work: &mut Work) -> Next {
     let Some(image) = classify::header(env.image) else {
@@ -184,7 +222,7 @@ pub fn judge_by_rules<I: Image, A, H, S>(env: &Env<'_, I, A, H, S>, work: &mut W
     }
 }
 
-/// Fourth step: what the deciding rule's record means for the packet and its flow.
+/// Fifth step: what the deciding rule's record means for the packet and its flow.
 #[inline(always)]
 pub fn settle<I, A: Buckets, H: Buckets, S: SlowTables>(
     env: &Env<'_, I, A, H, S>,
@@ -202,7 +240,7 @@ pub fn settle<I, A: Buckets, H: Buckets, S: SlowTables>(
     Next::Decided(decision)
 }
 
-/// Fifth step: the packet's flow is entered.
+/// Sixth step: the packet's flow is entered.
 #[inline(always)]
 pub fn enter<I, A: Buckets, H: Buckets, S: SlowTables>(
     env: &Env<'_, I, A, H, S>,
@@ -267,20 +305,19 @@ fn by_flow<I: Image, A: Buckets, H: Buckets, S: SlowTables, P: PacketBytes>(
         return Err(fragments::later(env, headers, family, hook).into());
     }
     // An ICMP error speaks of the flow that it quotes; everything else of its own.
-    let is_error = quote::is_error(headers);
-    if is_error {
+    if quote::is_error(headers) {
         quote::quoted_flow(packet, headers, hook, work)?;
-    } else {
-        work.subject = FlowKey::of(headers, hook);
+        let found = flows::find(env, &work.subject);
+        let family = afresh(headers).ip_family().ok_or(Reason::Internal)?;
+        return Err(flows::related(env, &image, family, &work.subject, found).into());
     }
-    let found = if is_error || flows::has_flow(headers) {
+    work.subject = FlowKey::of(headers, hook);
+    let found = if flows::has_flow(headers) {
         flows::find(env, &work.subject)
     } else {
         None
     };
-    if is_error {
-        return Err(flows::related(env, &image, family, &work.subject, found).into());
-    }
+    let headers = afresh(headers);
     match (flows::plan(env, headers, hook, found), found) {
         (Plan::Pass, Some(found)) => Ok(flows::pass(env, headers, hook, work, &found)),
         _ => Err(Stop::Undecided),
@@ -302,6 +339,8 @@ fn before_rules<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     if let Some(reason) = failsafe::check(env, headers, family, hook, &image) {
         return Err(reason);
     }
+    let headers = afresh(headers);
+    let family = headers.ip_family().ok_or(Reason::Internal)?;
     if matches!(env.mode, Mode::Panic) {
         return Err(Reason::Panic);
     }
@@ -318,5 +357,5 @@ fn before_rules<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
         }
         return Err(Reason::Banned);
     }
-    rules::prepare(env, headers, family, hook, &image, work)
+    Ok(())
 }

@@ -55,3 +55,25 @@ pub fn reloaded(word: &u32) -> u32 {
         *word
     }
 }
+
+/// The same reference, of whose target LLVM then knows nothing: it reads anew what it would else keep in registers.
+/// Before kernel 6.4 the verifier cannot look back past a call for what it knows of a register, and from then on keeps
+/// apart all states that differ in anything.
+#[inline(always)]
+#[must_use]
+pub fn afresh<T>(reference: &T) -> &T {
+    #[cfg(target_arch = "bpf")]
+    {
+        let pointer: *const T;
+        // SAFETY: one instruction, which copies a register.
+        unsafe {
+            core::arch::asm!("{0} = {1}", out(reg) pointer, in(reg) core::ptr::from_ref(reference), options(nostack));
+        }
+        // SAFETY: it is the reference that was given.
+        unsafe { &*pointer }
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        reference
+    }
+}

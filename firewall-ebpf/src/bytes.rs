@@ -1,6 +1,7 @@
 //! Bounded access to the packet of a hook.
 
 use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
     helpers::generated::bpf_xdp_get_buff_len,
     programs::{TcContext, XdpContext},
 };
@@ -26,6 +27,34 @@ fn end<const N: usize>(start: usize) -> usize {
     }
 }
 
+/// A pointer of the program's context, whose fields for them have 32 bits. LLVM, left to itself, keeps it as a number of
+/// 32 bits, for which it is no pointer to the verifier any more.
+macro_rules! context_pointer {
+    ($context:expr, $type:ty, $field:ident) => {{
+        let context: *const $type = $context;
+        #[cfg(target_arch = "bpf")]
+        {
+            let pointer: usize;
+            // SAFETY: reads a field of the program's own context, which the kernel makes a pointer.
+            unsafe {
+                core::arch::asm!(
+                    "{pointer} = *(u32 *)({context} + {field})",
+                    pointer = out(reg) pointer,
+                    context = in(reg) context,
+                    field = const core::mem::offset_of!($type, $field),
+                    options(pure, readonly, nostack)
+                );
+            }
+            pointer
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        {
+            // SAFETY: the context is valid for as long as the program runs.
+            unsafe { (*context).$field as usize }
+        }
+    }};
+}
+
 #[inline(always)]
 fn window<'a, const N: usize>(data: usize, data_end: usize, offset: usize) -> Option<Window<'a, N>> {
     if offset >= MAX_OFFSET {
@@ -43,15 +72,27 @@ fn window<'a, const N: usize>(data: usize, data_end: usize, offset: usize) -> Op
 /// counted.
 pub(crate) struct XdpBytes<'a>(pub(crate) &'a XdpContext);
 
+impl XdpBytes<'_> {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        context_pointer!(self.0.ctx, xdp_md, data)
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        context_pointer!(self.0.ctx, xdp_md, data_end)
+    }
+}
+
 impl PacketBytes for XdpBytes<'_> {
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
-        window(self.0.data(), self.0.data_end(), offset)
+        window(self.start(), self.end(), offset)
     }
 
     #[inline(always)]
     fn length(&self) -> usize {
-        self.0.data_end() - self.0.data()
+        self.end() - self.start()
     }
 
     #[inline(always)]
@@ -67,7 +108,12 @@ pub(crate) struct TcBytes<'a>(pub(crate) &'a TcContext);
 impl PacketBytes for TcBytes<'_> {
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<Window<'_, N>> {
-        window(self.0.data(), self.0.data_end(), offset)
+        let context = self.0.skb.skb;
+        window(
+            context_pointer!(context, __sk_buff, data),
+            context_pointer!(context, __sk_buff, data_end),
+            offset,
+        )
     }
 
     #[inline(always)]

@@ -137,13 +137,21 @@ pub fn fw_out_guard(context: TcContext) -> i32 {
     })
 }
 
-/// A slot's third program: the rules.
+/// A slot's third program: what the rules are asked.
+#[classifier]
+pub fn fw_out_ask(context: TcContext) -> i32 {
+    steps::step(&context, |env, headers, work| {
+        judge::ask(env, headers, Hook::Egress, work)
+    })
+}
+
+/// A slot's fourth program: the rules.
 #[classifier]
 pub fn fw_out_rules(context: TcContext) -> i32 {
     steps::step(&context, |env, _, work| judge::judge_by_rules(env, work))
 }
 
-/// Fourth program, of all slots: what the deciding rule means for the flow.
+/// Fifth program, of all slots: what the deciding rule means for the flow.
 #[classifier]
 pub fn fw_out_settle(context: TcContext) -> i32 {
     steps::step(&context, |env, headers, work| {
@@ -151,7 +159,7 @@ pub fn fw_out_settle(context: TcContext) -> i32 {
     })
 }
 
-/// Fifth program, of all slots: enters a flow.
+/// Sixth program, of all slots: enters a flow.
 #[classifier]
 pub fn fw_out_enter(context: TcContext) -> i32 {
     steps::step(&context, |env, headers, work| {

@@ -104,13 +104,21 @@ pub fn fw_in_guard(context: XdpContext) -> u32 {
     })
 }
 
-/// A slot's third program: the rules.
+/// A slot's third program: what the rules are asked.
+#[xdp(frags)]
+pub fn fw_in_ask(context: XdpContext) -> u32 {
+    steps::step(&context, |env, headers, work| {
+        judge::ask(env, headers, Hook::Ingress, work)
+    })
+}
+
+/// A slot's fourth program: the rules.
 #[xdp(frags)]
 pub fn fw_in_rules(context: XdpContext) -> u32 {
     steps::step(&context, |env, _, work| judge::judge_by_rules(env, work))
 }
 
-/// Fourth program, of all slots: what the deciding rule means for the flow.
+/// Fifth program, of all slots: what the deciding rule means for the flow.
 #[xdp(frags)]
 pub fn fw_in_settle(context: XdpContext) -> u32 {
     steps::step(&context, |env, headers, work| {
@@ -118,7 +126,7 @@ pub fn fw_in_settle(context: XdpContext) -> u32 {
     })
 }
 
-/// Fifth program, of all slots: enters a flow.
+/// Sixth program, of all slots: enters a flow.
 #[xdp(frags)]
 pub fn fw_in_enter(context: XdpContext) -> u32 {
     steps::step(&context, |env, headers, work| {

@@ -2,10 +2,12 @@
 
 use aya_ebpf::maps::Array;
 use firewall_common::{
+    abi::SLOTS,
     cell::{Cell, Mode},
     control::{Control, SlotControl},
     headers::Headers,
     interface::{INTERFACE_ENTRIES, INTERFACE_PROBES, InterfaceRecord},
+    opaque::masked,
 };
 
 use crate::{clock, maps::INTERFACES};
@@ -27,7 +29,7 @@ pub(crate) fn in_force(control: &'static Array<Control>) -> Option<InForce<'stat
     // SAFETY: lies in the control record; the agent may write it at any time.
     let cell = unsafe { core::ptr::read_volatile(&raw const control.cell) };
     let (number, mode) = Cell::effective(cell, now_ticks);
-    let slot = control.slots.get(usize::from(number))?;
+    let slot = settings(control, number)?;
     Some(InForce {
         control,
         slot,
@@ -41,7 +43,7 @@ pub(crate) fn in_force(control: &'static Array<Control>) -> Option<InForce<'stat
 #[inline(always)]
 pub(crate) fn of_packet(control: &'static Array<Control>, headers: &Headers) -> Option<InForce<'static>> {
     let control = control.get(0)?;
-    let slot = control.slots.get(usize::from(headers.policy_slot))?;
+    let slot = settings(control, headers.policy_slot)?;
     Some(InForce {
         control,
         slot,
@@ -49,6 +51,18 @@ pub(crate) fn of_packet(control: &'static Array<Control>, headers: &Headers) -> 
         mode: Mode::from_number(headers.mode),
         now_ticks: clock::now_ticks(control),
     })
+}
+
+/// The settings of a slot. The index is masked after its check: kernels before 6.8 forget what the check has said of
+/// copies on the stack.
+#[inline(always)]
+fn settings(control: &'static Control, slot: u8) -> Option<&'static SlotControl> {
+    if usize::from(slot) >= SLOTS {
+        return None;
+    }
+    control
+        .slots
+        .get(masked::<{ SLOTS as u32 - 1 }>(usize::from(slot)))
 }
 
 /// What is known of an interface; an interface without a record is the unnamed one.

@@ -122,6 +122,7 @@ fn follow<C: HookContext>(context: &C, slot: u8, next: Next) {
     match next {
         Next::Decided(_) => {}
         Next::BeforeRules => tail_call::before_rules(context, C::programs(), slot),
+        Next::Ask => tail_call::ask(context, C::programs(), slot),
         Next::Rules => tail_call::rules(context, C::programs(), slot),
         Next::Settle => tail_call::settle(context, C::programs()),
         Next::Enter => tail_call::enter(context, C::programs()),

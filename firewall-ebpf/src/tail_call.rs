@@ -2,7 +2,7 @@
 
 use aya_ebpf::{EbpfContext, maps::ProgramArray};
 use firewall_common::abi::{
-    BEFORE_RULES_INDEX, ENTER_INDEX, EXTENSIONS_INDEX, REJECT_INDEX, RULES_INDEX, SETTLE_INDEX,
+    ASK_INDEX, BEFORE_RULES_INDEX, ENTER_INDEX, EXTENSIONS_INDEX, REJECT_INDEX, RULES_INDEX, SETTLE_INDEX,
 };
 
 /// One call site for each index: LLVM would merge ordinary calls into one with an index in a register.
@@ -58,6 +58,19 @@ pub(crate) fn before_rules<C: EbpfContext>(context: &C, programs: &'static Progr
 }
 
 /// Goes on in the third program of `slot`. Returns only where there is none.
+#[inline(always)]
+pub(crate) fn ask<C: EbpfContext>(context: &C, programs: &'static ProgramArray, slot: u8) {
+    let (context, programs) = (context.as_ptr(), &raw const *programs);
+    match slot {
+        0 => tail_call!(context, programs, ASK_INDEX),
+        1 => tail_call!(context, programs, ASK_INDEX + 1),
+        2 => tail_call!(context, programs, ASK_INDEX + 2),
+        3 => tail_call!(context, programs, ASK_INDEX + 3),
+        _ => {}
+    }
+}
+
+/// Goes on in the fourth program of `slot`. Returns only where there is none.
 #[inline(always)]
 pub(crate) fn rules<C: EbpfContext>(context: &C, programs: &'static ProgramArray, slot: u8) {
     let (context, programs) = (context.as_ptr(), &raw const *programs);

@@ -105,7 +105,8 @@ impl Bucket {
     /// Reads the payload and checks that the entry did not change meanwhile.
     #[inline(always)]
     fn found(&self, control: u64) -> Option<Found<'_>> {
-        let way = (control >> WAY_SHIFT) as usize & 7;
+        // Kept from LLVM, which would make `== 7` of the bound's check: kernels before 6.8 learn nothing from that.
+        let way = masked::<7>((control >> WAY_SHIFT) as usize);
         let entry = self.entries.get(way)?;
         let (flow_word, judged) = (entry.flow.load(), entry.judged.load());
         (entry.control.load() as u32 == control as u32).then_some(Found {
@@ -321,7 +322,7 @@ impl Found<'_> {
     #[inline(always)]
     #[must_use]
     pub fn opened_ticks(&self) -> u32 {
-        let way = (self.control >> WAY_SHIFT) as usize & 7;
+        let way = masked::<7>((self.control >> WAY_SHIFT) as usize);
         self.bucket.index.get(way).map_or(0, |word| word.load() as u32)
     }
 

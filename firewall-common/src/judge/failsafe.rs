@@ -8,6 +8,7 @@ use crate::{
     flow::FlowKey,
     headers::Headers,
     image::NO_BLOCK,
+    opaque::afresh,
     reason::Reason,
     tables::{Image, SlowTables},
     wire::{protocol, tcp},
@@ -28,6 +29,7 @@ pub(super) fn check<I: Image, A, H, S: SlowTables>(
         return None;
     }
     let reason = covers(env, image, family, &FlowKey::of(headers, hook))?;
+    let headers = afresh(headers);
     if matches!(hook, Hook::Ingress) {
         // Name servers answer; they do not open connections to this host.
         let opens =
@@ -35,6 +37,7 @@ pub(super) fn check<I: Image, A, H, S: SlowTables>(
         if matches!(reason, Reason::FailsafeDns) && opens {
             return None;
         }
+        let family = headers.ip_family()?;
         if env.slow.is_local(family, headers.source) {
             return Some(Reason::SpoofedOwn);
         }
@@ -59,6 +62,7 @@ pub(super) fn covers<I: Image, A, H, S>(
             return Some(Reason::FailsafeManagement);
         }
     }
+    let ends = afresh(ends);
     if ends.remote_port == DNS_PORT && matches!(ends.protocol, protocol::UDP | protocol::TCP) {
         let tree = match family {
             Family::V4 => image.resolvers_v4(),

@@ -11,6 +11,7 @@ use crate::{
     flow::{Flow, Inserted, NewFlow, State, flow_flags},
     headers::Headers,
     image::{Chain, NO_BLOCK, image_flags},
+    opaque::{afresh, reloaded},
     reason::Reason,
     tables::{Buckets, Image, SlowTables},
     verdict::{Decision, Verdict, VerdictRecord, verdict_flags},
@@ -45,7 +46,6 @@ pub(super) mod known {
 pub(super) fn prepare<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     env: &Env<'_, I, A, H, S>,
     headers: &Headers,
-    family: Family,
     hook: Hook,
     image: &HeaderView<'_>,
     work: &mut Work,
@@ -55,6 +55,8 @@ pub(super) fn prepare<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
         known |= known::KEEP_LIVE_FLOWS;
     }
     work.known = known;
+    let (known, headers) = (reloaded(&work.known), afresh(headers));
+    let family = headers.ip_family().ok_or(Reason::Internal)?;
     if known & known::LIVE == 0 {
         stateless_refusal(headers, image)?;
     }
