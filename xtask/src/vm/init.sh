@@ -11,6 +11,8 @@ $b mount -t tmpfs tmpfs /tmp
 for module in /modules/*.ko; do
   $b insmod "$module" || echo "guest: cannot load $module"
 done
+# iproute2 keeps names of namespaces in /var/run.
+$b ln -s /run /var/run
 ip link set lo up
 
 if guest; then

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 
 /// How long the guest may take in all; software emulation is some ten times slower than the machine itself.
-pub(super) const PATIENCE: Duration = Duration::from_secs(170);
+pub(super) const PATIENCE: Duration = Duration::from_mins(4);
 
 /// How a guest's run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
