@@ -652,6 +652,33 @@ fn undeclared_forwarding() {
 }
 
 #[test]
+fn rules_about_icmp_errors_only() {
+    let with = |what: &str| {
+        codes(&with_web(&format!(
+            "[[rule]]\nname = \"icmp\"\nallow = {what}\nfrom = \"db\"\n"
+        )))
+    };
+    for errors in [
+        "\"icmp/3/4\"",
+        "\"icmp/3-4\"",
+        "[\"icmp/time-exceeded\", \"icmpv6/packet-too-big\"]",
+    ] {
+        assert_eq!(with(errors), ["FW039"], "{errors}");
+    }
+    for others in [
+        "\"ping\"",
+        "\"icmp/13\"",
+        "[\"icmp/3\", \"ping\"]",
+        "[\"icmp/3\", \"tcp/80\"]",
+    ] {
+        assert_eq!(with(others), [""; 0], "{others}");
+    }
+    snapshot!(with_web(
+        "[[rule]]\nname = \"pmtu\"\nallow = \"icmp/3/4\"\nfrom = \"any\"\n"
+    ));
+}
+
+#[test]
 fn failed_expectations() {
     snapshot!(with_web(
         r#"[[rule]]

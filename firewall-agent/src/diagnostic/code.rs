@@ -87,6 +87,7 @@ codes! {
     OpenDefault = "FW036", Warning, "Traffic that no rule names is allowed.";
     ReviewOverdue = "FW037", Warning, "The review date of a rule has passed.";
     UndeclaredForwarding = "FW038", Warning, "The kernel forwards packets, and the policy declares nothing as forwarded.";
+    IcmpErrorsOnly = "FW039", Warning, "A rule speaks of ICMP errors only, which are judged by the packet that they quote.";
     ExpectationFailed = "FW040", Error, "An expectation does not hold.";
 }
 

@@ -12,6 +12,7 @@ use super::{
     view::View,
 };
 use crate::diagnostic::{Code, Diagnostic};
+use firewall_common::wire::{icmp, icmpv6};
 
 /// Where nobody says which ports management uses: SSH.
 const DEFAULT_MANAGEMENT_PORT: u16 = 22;
@@ -21,6 +22,7 @@ pub(super) fn lint(resolved: &Resolved<'_>, view: &View<'_>, options: &Options, 
     for (rule, written) in resolved.policy.rules.iter().zip(&resolved.written) {
         found.extend(source_port_alone(rule, written));
         found.extend(all_icmp(rule, written));
+        found.extend(icmp_errors_only(rule, written));
         found.extend(ipv4_only(rule, written, view));
         found.extend(options.today.and_then(|today| overdue(rule, written, today)));
     }
@@ -61,6 +63,42 @@ fn all_icmp(rule: &Rule, written: &LinkedRule) -> Option<Diagnostic> {
             format!("`{}` lets in every ICMP message", written.entry.name.value),
         )
         .hint("errors for live connections and neighbour discovery pass by themselves; say `ping` for echo requests")
+    })
+}
+
+/// Errors never reach the rules: one passes that quotes a packet of a live flow, and no other.
+fn icmp_errors_only(rule: &Rule, written: &LinkedRule) -> Option<Diagnostic> {
+    let statement = written.statement.as_ref()?;
+    let messages = |kinds: &[u8]| {
+        ranges::normalised(
+            kinds
+                .iter()
+                .map(|kind| u16::from_be_bytes([*kind, 0])..=u16::from_be_bytes([*kind, 0xff]))
+                .collect(),
+        )
+    };
+    let v4 = messages(&[
+        icmp::UNREACHABLE,
+        icmp::SOURCE_QUENCH,
+        icmp::TIME_EXCEEDED,
+        icmp::PARAMETER_PROBLEM,
+    ]);
+    let v6 = vec![0..=u16::from_be_bytes([icmpv6::FIRST_INFORMATION - 1, 0xff])];
+    let only_errors = rule.matches.protocols.iter().all(|protocol| match protocol {
+        ProtocolMatch::Icmp4(messages) => ranges::is_subset(messages, &v4),
+        ProtocolMatch::Icmp6(messages) => ranges::is_subset(messages, &v6),
+        _ => false,
+    });
+    only_errors.then(|| {
+        Diagnostic::new(
+            Code::IcmpErrorsOnly,
+            &statement.written.action.place,
+            format!(
+                "`{}` never decides: it speaks of ICMP errors only",
+                written.entry.name.value
+            ),
+        )
+        .hint("an error passes where it quotes a packet of a live flow, and no other does; delete the rule")
     })
 }
 
