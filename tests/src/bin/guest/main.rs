@@ -171,7 +171,8 @@ fn attachments(guest: &mut Guest) -> Result<()> {
             .command("ip")
             .args(["link", "show", "dev", "eth0"]),
     )?;
-    ensure!(link.contains("xdp ") || link.contains("prog/xdp"), "{link}");
+    // `xdpgeneric` where it is not native.
+    ensure!(link.contains(" xdp "), "{link}");
     let filters = filters(guest)?;
     ensure!(filters.contains(names::TC_ENTRY), "{filters}");
     Ok(())
