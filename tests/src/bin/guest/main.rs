@@ -18,7 +18,7 @@ use aya::programs::loaded_programs;
 use firewall_common::abi::{
     TC_SHARED_PROGRAMS, TC_SLOT_PROGRAMS, XDP_SHARED_PROGRAMS, XDP_SLOT_PROGRAMS, names,
 };
-use firewall_tests::netns::output;
+use firewall_tests::{netns::output, wait::wait_until};
 
 use agent::{Agent, PINS};
 use wire::{DB, Ends, HOST, LB, MANAGEMENT, Outcome, STRANGER, Wire, ping};
@@ -27,6 +27,9 @@ use wire::{DB, Ends, HOST, LB, MANAGEMENT, Outcome, STRANGER, Wire, ping};
 const LOAD_PATIENCE: Duration = Duration::from_mins(3);
 /// How long it may take to take over what is loaded.
 const ADOPT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the kernel may take to free what nobody refers to any more.
+const FREE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the checks share.
 struct Guest {
@@ -278,8 +281,13 @@ fn unload(guest: &mut Guest) -> Result<()> {
     ensure!(!Path::new(PINS).exists(), "{PINS} is still there");
     let filters = filters(guest)?;
     ensure!(filters.is_empty(), "{filters}");
-    let left = kernel_programs()?;
-    ensure!(left.is_empty(), "programs are left: {left:?}");
+    // The kernel frees what a program array held a moment after the array.
+    let none_left = || kernel_programs().is_ok_and(|programs| programs.is_empty());
+    ensure!(
+        wait_until(FREE_PATIENCE, none_left),
+        "programs are left: {:?}",
+        kernel_programs()?
+    );
     let seen = guest.connect_in(STRANGER, 443);
     ensure!(seen == [Outcome::Reached; 2], "unloaded: {seen:?}");
     echo(guest)
