@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Starts a server; its output goes to `NAME.log` in `folder`.
 pub(crate) fn start(state: &mut State, name: &str, folder: &Path, command: &mut Command) -> Result<()> {
     let log = File::create(folder.join(format!("{}.log", name.replace('/', "-"))))?;
-    // A process group of its own, so that Ctrl-C reaches this program only, which then takes the lab down in order.
+    // A process group of its own, so that Ctrl-C ends this program only; the next run, or `lab down`, takes down what is
+    // left.
     let child = command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
