@@ -32,17 +32,17 @@ fn parsed(frame: &[u8]) -> Option<Headers> {
 
 /// Whether a packet is plain, said in terms of the parser.
 fn is_plain(frame: &[u8], headers: &Headers) -> bool {
-    let steady = match headers.protocol {
-        protocol::TCP => headers.tcp_flags & (SYN | FIN | RST | ACK) == ACK,
-        // A length of zero is a jumbogram's.
-        protocol::UDP => frame[usize::from(headers.l4_offset) + 4..][..2] != [0, 0],
-        _ => false,
-    };
-    steady
-        && headers.family != 0
+    let is_whole = headers.family != 0
         && headers.l3_offset == 14
         && headers.fragment == FragmentKind::Whole as u8
-        && !headers.marked(marks::IPV4_OPTIONS | marks::MORE_FRAGMENTS | marks::FRAGMENT_HEADER)
+        && !headers.marked(marks::IPV4_OPTIONS | marks::MORE_FRAGMENTS | marks::FRAGMENT_HEADER);
+    is_whole
+        && match headers.protocol {
+            protocol::TCP => headers.tcp_flags & (SYN | FIN | RST | ACK) == ACK,
+            // A length of zero is a jumbogram's.
+            protocol::UDP => frame[usize::from(headers.l4_offset) + 4..][..2] != [0, 0],
+            _ => false,
+        }
 }
 
 #[test]
