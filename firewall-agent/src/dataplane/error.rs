@@ -94,6 +94,19 @@ pub enum DataplaneError {
         /// The pin directory.
         path: PathBuf,
     },
+    /// Others than the agent could change what is pinned.
+    #[error(
+        "{path} belongs to user {owner} with mode {mode:o}: others could put programs of theirs in the place of the \
+         firewall's; see what is in there and remove it, or name another `pin_dir`"
+    )]
+    PinsExposed {
+        /// The pin directory, or one in it.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The state cannot be written down.
     #[error("cannot write the dataplane's state to {path}")]
     State {

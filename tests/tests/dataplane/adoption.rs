@@ -1,6 +1,11 @@
 //! Pins: what a starting agent finds, and what an unloading one leaves.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::Path,
+    time::Duration,
+};
 
 use firewall_agent::{
     dataplane::{
@@ -34,6 +39,30 @@ fn a_pin_directory_elsewhere_is_refused() {
     ));
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     assert!(matches!(dataplane.cell(), Err(DataplaneError::NotOpen)));
+}
+
+#[test]
+fn a_pin_directory_that_others_may_write_to_is_refused() {
+    let wire = Wire::new();
+    let pins = wire.settings().pin_directory;
+    fs::create_dir(&pins).unwrap();
+    for (owner, mode) in [(65_534, 0o755), (0, 0o775), (0, 0o707)] {
+        chown(&pins, Some(owner), None).unwrap();
+        fs::set_permissions(&pins, fs::Permissions::from_mode(mode)).unwrap();
+        let mut dataplane = KernelDataplane::new(wire.settings());
+        assert!(
+            matches!(
+                dataplane.adopt_or_create(),
+                Err(DataplaneError::PinsExposed { owner: found, .. }) if found == owner
+            ),
+            "{owner} {mode:o}"
+        );
+        assert_eq!(fs::read_dir(&pins).unwrap().count(), 0, "{owner} {mode:o}");
+    }
+    chown(&pins, Some(0), None).unwrap();
+    fs::set_permissions(&pins, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut dataplane = KernelDataplane::new(wire.settings());
+    dataplane.adopt_or_create().unwrap();
 }
 
 #[test]

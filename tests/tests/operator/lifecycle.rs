@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use firewall_tests::wait::wait_until;
+use firewall_tests::{bpffs::Bpffs, wait::wait_until};
 use nix::sys::signal::Signal;
 
 use crate::site::{MANAGER, STRANGER, Site, WEB, exchange};
@@ -150,7 +150,13 @@ fn who_may_not_run_the_agent_is_told_so() {
     let program = directory.path().join("firewall-agent");
     fs::copy(env!("CARGO_BIN_EXE_suite-agent"), &program).expect("copied");
     let settings = directory.path().join("agent.toml");
-    fs::write(&settings, "state_dir = \"state\"\nrole = \"web\"\n").expect("written");
+    // Everybody may make a directory on a BPF file system.
+    let pins = Bpffs::mount().expect("a BPF file system");
+    let places = format!(
+        "state_dir = \"state\"\npin_dir = \"{}/agent\"\nrole = \"web\"\n",
+        pins.path().display()
+    );
+    fs::write(&settings, places).expect("written");
     for (words, code) in [("run", 1), ("check-settings", 0)] {
         let output = Command::new(&program)
             .arg("--settings")
@@ -167,5 +173,6 @@ fn who_may_not_run_the_agent_is_told_so() {
             code != 0,
             "{words}: {complaint}"
         );
+        assert!(!pins.path().join("agent").exists(), "nothing is left behind");
     }
 }

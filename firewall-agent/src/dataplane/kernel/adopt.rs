@@ -27,9 +27,19 @@ use crate::{
     },
 };
 
-/// Opens the dataplane under the settings' pin directory.
+/// Opens the dataplane under the settings' pin directory. Where there was none, a failure leaves none behind.
 pub(super) fn adopt_or_create(settings: &KernelSettings) -> Result<(Session, Adoption), DataplaneError> {
     let pins = Pins::new(&settings.pin_directory);
+    let is_new = !settings.pin_directory.exists();
+    let opened = open(settings, pins.clone());
+    if opened.is_err() && is_new {
+        // The first error is the one to report.
+        let _ = pins.remove_all();
+    }
+    opened
+}
+
+fn open(settings: &KernelSettings, pins: Pins) -> Result<(Session, Adoption), DataplaneError> {
     pins.create()?;
     let file = StateFile::new(&settings.state_directory);
     let state = file.load();

@@ -11,12 +11,17 @@
 //! (Names on a BPF file system must not contain dots, so that interface names cannot serve.)
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use firewall_common::abi::{ABI_VERSION, names};
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::{
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::geteuid,
+};
 
 use crate::dataplane::DataplaneError;
 
@@ -65,7 +70,7 @@ impl Pins {
             });
         }
         for directory in [self.root.clone(), self.set(), self.links()] {
-            fs::create_dir_all(&directory).map_err(file("create", &directory))?;
+            make_private(&directory)?;
         }
         Ok(())
     }
@@ -126,6 +131,26 @@ impl Pins {
     pub(super) fn remove_all(&self) -> Result<usize, DataplaneError> {
         remove_tree(&self.root)
     }
+}
+
+/// Makes a directory, and sees that it is the agent's own: on a BPF file system everybody may make one first, and whoever
+/// may write there could put other programs in the place of ours.
+fn make_private(directory: &Path) -> Result<(), DataplaneError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(file("create", directory))?;
+    let found = fs::symlink_metadata(directory).map_err(file("look at", directory))?;
+    let writable_by_others = found.mode() & 0o022 != 0;
+    if !found.is_dir() || found.uid() != geteuid().as_raw() || writable_by_others {
+        return Err(DataplaneError::PinsExposed {
+            path: directory.to_owned(),
+            owner: found.uid(),
+            mode: found.mode() & 0o7777,
+        });
+    }
+    Ok(())
 }
 
 /// Removes a pin; one that is not there is no error.
