@@ -26,6 +26,9 @@ pub(crate) const LOCAL_V4: &str = "192.0.2.1";
 pub(crate) const PEER_V4: &str = "192.0.2.2";
 pub(crate) const LOCAL_V6: &str = "2001:db8::1";
 pub(crate) const PEER_V6: &str = "2001:db8::2";
+/// How long a connection is tried for. On a busy machine the first ARP request of a new wire may be lost; the next one
+/// goes out a second later (RFC 1122 2.3.2.1).
+const ATTEMPT: Duration = Duration::from_millis(1300);
 
 /// The mounts in which shared programs are pinned.
 static SHARED: OnceLock<Mutex<Mounts>> = OnceLock::new();
@@ -133,7 +136,7 @@ impl Wire {
         let listener = self.peer.run(|| TcpListener::bind((address, 4242))).unwrap();
         let target = listener.local_addr().unwrap();
         self.host
-            .run(|| TcpStream::connect_timeout(&target, Duration::from_millis(300)))
+            .run(|| TcpStream::connect_timeout(&target, ATTEMPT))
             .is_ok()
     }
 
@@ -142,7 +145,7 @@ impl Wire {
         let listener = self.host.run(|| TcpListener::bind((address, 4243))).unwrap();
         let target = listener.local_addr().unwrap();
         self.peer
-            .run(|| TcpStream::connect_timeout(&target, Duration::from_millis(300)))
+            .run(|| TcpStream::connect_timeout(&target, ATTEMPT))
             .is_ok()
     }
 }
