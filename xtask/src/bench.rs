@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the programs cost for a packet, beside an empty program and the usual design.
+//! `cargo xtask bench`: what the firewall costs, beside what a user would pick instead.
 
 use std::{path::PathBuf, process::Command};
 
@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Fewer rounds and sizes, for a first look.
     #[arg(long)]
     quick: bool,
+    /// Only these rows of the table.
+    #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
+    only: Vec<u8>,
     /// Also write the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -27,7 +30,7 @@ pub(crate) struct Arguments {
 
 /// Sets up, builds in release mode, and measures.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::ensure(&[Part::Toolchain])?;
+    setup::ensure(&[Part::Toolchain, Part::Bench])?;
     let object = object()?;
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--release", "--locked", "--package", "firewall-tests"]);
@@ -36,6 +39,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     measure.arg(object);
     if arguments.quick {
         measure.arg("--quick");
+    }
+    if !arguments.only.is_empty() {
+        let rows: Vec<_> = arguments.only.iter().map(u8::to_string).collect();
+        measure.arg("--only").arg(rows.join(","));
     }
     if let Some(path) = &arguments.json {
         measure.arg("--json").arg(path);

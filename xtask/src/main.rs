@@ -35,7 +35,7 @@ enum Task {
     Lab(lab::Arguments),
     /// Run the guest suite on Debian's 6.1 kernel in a virtual machine.
     Vm,
-    /// Measure what the programs cost for a packet. Needs root.
+    /// Measure what the firewall costs, beside its peers. Needs root.
     Bench(bench::Arguments),
     /// Set up, lint, and run every test: unit, property, kernel, the 6.1 kernel and the lab.
     Test,

@@ -12,6 +12,12 @@ pub fn bench_empty(_: XdpContext) -> u32 {
     xdp_action::XDP_PASS
 }
 
+/// The floor at XDP, for programs that know no frames in several buffers.
+#[xdp]
+pub fn bench_empty_plain(_: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
 /// The floor at tc.
 #[classifier]
 pub fn bench_empty_tc(_: TcContext) -> i32 {

@@ -19,8 +19,10 @@
 )]
 
 mod floor;
+mod lpm;
 mod lru;
 mod shim;
+mod wire;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -13,19 +13,23 @@ use aya_ebpf::{
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Remote {
-    address: [u8; 8],
-    port: [u8; 2],
-    reserved: [u8; 6],
+    pub(crate) address: [u8; 8],
+    pub(crate) port: [u8; 2],
+    /// Of the IPv4 header with this source.
+    pub(crate) checksum: [u8; 2],
+    reserved: [u8; 4],
 }
 
 /// The remote ends, in the order in which they are used.
 #[map]
 static REMOTES: Array<Remote> = Array::with_max_entries(1, 0);
-/// Number of the next remote end, and the mask that keeps it inside [`REMOTES`].
+/// Number of the next remote end, and how many there are.
 #[map]
 static NEXT: Array<[u32; 2]> = Array::with_max_entries(1, 0);
 #[map]
 static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
+#[map]
+static TARGET_PLAIN: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[map]
 static TARGET_TC: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
@@ -39,19 +43,19 @@ const IPV6_PORTS: usize = 54;
 const IPV6: u8 = 0xdd;
 
 #[inline(always)]
-fn next() -> Option<&'static Remote> {
+pub(crate) fn next() -> Option<&'static Remote> {
     let next = NEXT.get_ptr_mut(0)?;
     // SAFETY: a map value, checked for null; the benchmark runs on one CPU at a time.
     let number = unsafe {
         let number = (*next)[0];
-        (*next)[0] = (number + 1) & (*next)[1];
+        (*next)[0] = if number + 1 < (*next)[1] { number + 1 } else { 0 };
         number
     };
     REMOTES.get(number)
 }
 
 #[inline(always)]
-fn put<const N: usize>(data: usize, end: usize, at: usize, bytes: [u8; N]) -> Option<()> {
+pub(crate) fn put<const N: usize>(data: usize, end: usize, at: usize, bytes: [u8; N]) -> Option<()> {
     if data + at + N > end {
         return None;
     }
@@ -92,6 +96,16 @@ pub fn bench_shim(context: XdpContext) -> u32 {
     if rewrite(context.data(), context.data_end(), false).is_some() {
         // SAFETY: the benchmark has put a program there, else this returns.
         unsafe { TARGET.tail_call(&context, 0) };
+    }
+    xdp_action::XDP_ABORTED
+}
+
+/// Varies what comes in, for programs that know no frames in several buffers.
+#[xdp]
+pub fn bench_shim_plain(context: XdpContext) -> u32 {
+    if rewrite(context.data(), context.data_end(), false).is_some() {
+        // SAFETY: as above.
+        unsafe { TARGET_PLAIN.tail_call(&context, 0) };
     }
     xdp_action::XDP_ABORTED
 }

@@ -87,6 +87,17 @@ pub(super) const LAB: &[Package] = &[
     package("util-linux", "/usr/bin/nsenter"),
 ];
 
+/// What the benchmarks measure the firewall beside, and what they call.
+pub(super) const BENCH: &[Package] = &[
+    package("ethtool", "/usr/sbin/ethtool"),
+    package("iproute2", "/usr/sbin/tc"),
+    package("ipset", "/usr/sbin/ipset"),
+    package("iptables", "/usr/sbin/iptables-legacy"),
+    package("nftables", "/usr/sbin/nft"),
+    package("util-linux", "/usr/bin/chrt"),
+    package("xdp-tools", "/usr/sbin/xdp-filter"),
+];
+
 /// What the virtual machine is made of.
 pub(super) const VM: &[Package] = &[
     package("busybox-static", "/bin/busybox"),

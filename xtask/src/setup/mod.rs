@@ -28,16 +28,19 @@ pub(crate) enum Part {
     TestTools,
     /// The servers and clients of the lab.
     Lab,
+    /// What the benchmarks measure the firewall beside.
+    Bench,
     /// qemu, what its initramfs is made of, and the 6.1 kernel.
     Vm,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Toolchain,
         Self::Linters,
         Self::TestTools,
         Self::Lab,
+        Self::Bench,
         Self::Vm,
     ];
 }
@@ -113,6 +116,7 @@ fn missing_packages(parts: &BTreeSet<Part>) -> Vec<&'static Package> {
             }
             Part::TestTools => wanted.extend(apt::TEST_TOOLS),
             Part::Lab => wanted.extend(apt::LAB),
+            Part::Bench => wanted.extend(apt::BENCH),
             Part::Vm => wanted.extend(apt::VM),
         }
     }

@@ -1,18 +1,26 @@
-//! The firewall's programs under a policy, not attached to anything.
+//! The firewall's programs under a policy.
 
-use anyhow::Result;
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
 use aya::programs::{ProgramFd, ProgramInfo};
 use firewall_agent::{
     compile::compile,
-    dataplane::{Dataplane, FlowTable, KernelDataplane, KernelSettings, SlotImage},
+    dataplane::{
+        AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, SlotImage,
+    },
+    policy::model::ValidPolicy,
     settings::TableSettings,
 };
 use firewall_common::{
     abi::{ABI_VERSION, names},
     cell::{Cell, Mode},
+    counters::DEFAULT_COUNTERS,
 };
-use firewall_tests::{bpffs::Bpffs, host};
+use firewall_tests::bpffs::Bpffs;
 use tempfile::TempDir;
+
+use crate::map_memory;
 
 /// A loaded dataplane and its entries.
 pub(crate) struct Firewall {
@@ -21,16 +29,17 @@ pub(crate) struct Firewall {
     pub(crate) ingress: ProgramFd,
     /// At tc.
     pub(crate) egress: ProgramFd,
-    _pins: Bpffs,
+    pins: Bpffs,
     _state: TempDir,
 }
 
 impl Firewall {
-    /// Loads everything with tables for so many flows, and a policy of these rules.
-    pub(crate) fn load(rules: &str, flows: u32) -> Result<Self> {
+    /// Loads everything with tables as they are by default, or for so many flows if that is more, and puts a policy in
+    /// force. For a thread in the network namespace whose interfaces it is to be attached to.
+    pub(crate) fn load(policy: &ValidPolicy, flows: u32) -> Result<Self> {
+        let defaults = TableSettings::default();
         let pins = Bpffs::mount()?;
         let state = tempfile::tempdir()?;
-        let defaults = TableSettings::default();
         let mut dataplane = KernelDataplane::new(KernelSettings {
             pin_directory: pins.path().join("agent"),
             state_directory: state.path().to_owned(),
@@ -47,19 +56,22 @@ impl Firewall {
             ingress: ProgramInfo::from_pin(set.join(names::XDP_ENTRY))?.fd()?,
             egress: ProgramInfo::from_pin(set.join(names::TC_ENTRY))?.fd()?,
             dataplane,
-            _pins: pins,
+            pins,
             _state: state,
         };
-        firewall.enforce(rules)?;
+        firewall.enforce(policy)?;
         Ok(firewall)
     }
 
-    /// Puts a policy of these rules in force. Rules are counted by their number in the text, from 3 on.
-    pub(crate) fn enforce(&mut self, rules: &str) -> Result<()> {
-        let policy = host::policy(rules);
-        let numbers: std::collections::HashMap<&str, u16> =
-            policy.rules.iter().map(|rule| &*rule.name).zip(3..).collect();
-        let compiled = compile(&policy)?;
+    /// Puts a policy in force. Rules are counted by their place in it, from [`DEFAULT_COUNTERS`] on.
+    pub(crate) fn enforce(&mut self, policy: &ValidPolicy) -> Result<()> {
+        let numbers: HashMap<&str, u16> = policy
+            .rules
+            .iter()
+            .map(|rule| &*rule.name)
+            .zip(DEFAULT_COUNTERS..)
+            .collect();
+        let compiled = compile(policy)?;
         let bound = compiled.bind(&|name| numbers.get(name).copied().unwrap_or(0), [])?;
         let loaded = self.dataplane.load_generation(
             &SlotImage {
@@ -77,6 +89,27 @@ impl Firewall {
         Ok(())
     }
 
+    /// Attaches to an interface in both directions.
+    pub(crate) fn attach(&mut self, interface: &str, mode: AttachMode) -> Result<()> {
+        let links = self.dataplane.links()?;
+        let link = links
+            .iter()
+            .find(|link| link.name == interface)
+            .with_context(|| format!("no interface {interface}"))?;
+        self.dataplane.attach(&AttachRequest {
+            link,
+            mode,
+            needs_vlan_tags: false,
+        })?;
+        self.dataplane.sync_local_addresses()?;
+        Ok(())
+    }
+
+    /// Bytes of the kernel's maps, all of them.
+    pub(crate) fn map_bytes(&self) -> Result<u64> {
+        Ok(map_memory::below(self.pins.path())?.values().sum())
+    }
+
     /// Number of assured flows.
     pub(crate) fn assured_flows(&self) -> Result<u32> {
         let mut live = 0;
@@ -87,8 +120,9 @@ impl Firewall {
         Ok(live)
     }
 
-    /// Packets that a rule has decided itself.
-    pub(crate) fn matches(&self, number: u16) -> Result<u64> {
+    /// Packets that a rule of the policy has decided itself; rules are numbered from 0.
+    pub(crate) fn matches(&self, rule: u16) -> Result<u64> {
+        let number = DEFAULT_COUNTERS + rule;
         let counters = self.dataplane.counters(number + 1)?;
         Ok(counters
             .rules

@@ -1,24 +1,37 @@
-//! Measures the programs in nanoseconds a packet, beside programs that do nothing and the usual design of a flow
-//! table. `cargo xtask bench` builds the object that it wants and runs it.
+//! Measures the firewall beside its peers. `cargo xtask bench` builds what it wants and runs it.
 //!
 //! Every figure is a median of rounds in which all candidates take turns, each on the same packets in the same order.
-//! The time is the kernel's own (`duration` of `BPF_PROG_TEST_RUN`), net of an empty program behind the same shim.
+//! Programs are measured by the kernel's own time (`duration` of `BPF_PROG_TEST_RUN`), net of an empty program behind
+//! the same shim; frames over veth by the time of the receiver's processor.
+//!
+//! Everything that a run makes (network namespaces, mounts, pinned programs) belongs to the process and goes with it,
+//! however it ends.
 
+mod bpfilter;
+mod case;
 mod firewall;
-mod live;
+mod map_memory;
+mod peers;
+mod plain_rule;
+mod policies;
+mod prefixes;
+mod remotes;
 mod report;
+mod results;
 mod rounds;
-mod rules;
+mod rows;
 mod shim;
+mod wire;
+mod world;
 
-use std::path::PathBuf;
+use std::{fs::File, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::{report::Report, rounds::Effort};
+use crate::{case::not_measured, report::Report, rounds::Effort};
 
-/// Measures the firewall's programs.
+/// Measures the firewall beside its peers.
 #[derive(Parser)]
 struct Arguments {
     /// The object with the shim and what is compared with.
@@ -26,26 +39,59 @@ struct Arguments {
     /// Fewer rounds and sizes, for a first look.
     #[arg(long)]
     quick: bool,
+    /// Only these rows.
+    #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
+    only: Vec<u8>,
     /// Writes the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// What all rows want.
+struct Bench {
+    /// The object with the shim and what is compared with.
+    object: Vec<u8>,
+    effort: Effort,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let object = std::fs::read(&arguments.object)
         .with_context(|| format!("cannot read {}", arguments.object.display()))?;
+    let json = arguments.json.as_ref().map(File::create).transpose()?;
+    world::enter()?;
     let effort = if arguments.quick {
         Effort::QUICK
     } else {
         Effort::FULL
     };
+    let bench = Bench { object, effort };
     let mut report = Report::default();
-    live::measure(&object, effort, &mut report)?;
-    rules::measure(&object, effort, &mut report)?;
+    report.results.machine = world::machine();
+    report.results.peers = peers::versions();
+    report.results.rounds = effort.rounds;
+    for topic in rows::TOPICS {
+        let wanted = |row: &&u8| arguments.only.is_empty() || arguments.only.contains(row);
+        if topic.rows.iter().find(wanted).is_none() {
+            continue;
+        }
+        let start = Instant::now();
+        eprintln!("{}", topic.name);
+        if let Err(error) = (topic.measure)(&bench, &mut report) {
+            eprintln!("{}: {error:#}", topic.name);
+            for row in topic.rows {
+                report.add(*row, not_measured(topic.name, &error));
+            }
+        }
+        eprintln!("{}: {:.0} s", topic.name, start.elapsed().as_secs_f64());
+    }
     println!("{}", report.table());
-    if let Some(path) = arguments.json {
-        std::fs::write(&path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("* a figure of elsewhere, scaled by what xdp-filter took there and here");
+    for note in report.notes() {
+        println!("{note}");
+    }
+    if let Some(json) = json {
+        serde_json::to_writer_pretty(json, &report.results)?;
     }
     Ok(())
 }

@@ -2,30 +2,18 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context, Result, ensure};
+use crate::remotes::{Remote, remotes};
+use anyhow::{Context, Result};
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, MapData, ProgramArray},
+    maps::{Array, HashMap, LpmTrie, MapData, ProgramArray, lpm_trie::Key},
     programs::{ProgramFd, SchedClassifier, TestRun, TestRunOptions, Xdp},
 };
-use firewall_common::counters::Hook;
 
+/// Room in the LPM trie, which takes memory for what is in it only.
+const MOST_PREFIXES: u32 = 1 << 20;
 /// Room for what comes out of a program.
 const FRAME_BYTES: usize = 2048;
-
-/// A remote end as the shim writes it into packets.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Remote {
-    /// The last eight bytes of its address; IPv4: the last four of these.
-    pub(crate) address: [u8; 8],
-    /// Its port in network order.
-    pub(crate) port: [u8; 2],
-    reserved: [u8; 6],
-}
-
-// SAFETY: bytes only, without padding.
-unsafe impl Pod for Remote {}
 
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -39,13 +27,26 @@ struct LruKey {
 // SAFETY: bytes only, without padding.
 unsafe impl Pod for LruKey {}
 
+/// Where programs are attached that the shim goes on in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// XDP, with frames in several buffers.
+    Xdp,
+    /// XDP, without them.
+    PlainXdp,
+    /// tc.
+    Tc,
+}
+
 /// Programs of the bench object that the shim can go on in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Own {
     /// Does nothing.
     Empty,
-    /// The usual design.
+    /// The usual design of a flow table.
     Lru,
+    /// The usual design of a block list.
+    Lpm,
 }
 
 /// What the shim goes on in.
@@ -53,8 +54,8 @@ pub(crate) enum Own {
 pub(crate) enum Target<'a> {
     /// A program of the bench object.
     Own(Own),
-    /// A program of the firewall.
-    Firewall(&'a ProgramFd),
+    /// Any other.
+    Other(&'a ProgramFd),
 }
 
 /// The loaded bench object.
@@ -62,38 +63,33 @@ pub(crate) struct Shim {
     object: Ebpf,
     next: Array<MapData, [u32; 2]>,
     target: ProgramArray<MapData>,
+    target_plain: ProgramArray<MapData>,
     target_tc: ProgramArray<MapData>,
     count: u32,
 }
 
-/// Remote ends in random order, but the same in each run.
-fn remotes(count: u32) -> impl Iterator<Item = Remote> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..count).map(move |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let [a, b, c, d, e, f, g, h] = state.to_be_bytes();
-        // The first byte of an IPv4 address: none that may not be a source.
-        let first = 11 + e % 100;
-        Remote {
-            address: [a, b, c, d, first, f, g, h],
-            port: [4 | a & 0x7f, c],
-            reserved: [0; 6],
-        }
-    })
-}
-
 impl Shim {
-    /// Loads the object with so many remote ends, a power of two.
+    /// Loads the object with so many remote ends.
     pub(crate) fn load(object: &[u8], count: u32) -> Result<Self> {
-        ensure!(count.is_power_of_two(), "{count} remote ends");
+        Self::load_behind(object, 0, count)
+    }
+
+    /// Loads the object with so many remote ends, leaving out the first `skipped`.
+    pub(crate) fn load_behind(object: &[u8], skipped: u32, count: u32) -> Result<Self> {
         let mut object = EbpfLoader::new()
             .map_max_entries("REMOTES", count)
             .map_max_entries("LRU", count * 2)
+            .map_max_entries("PREFIXES", MOST_PREFIXES)
             .load(object)
             .context("the bench object")?;
-        for name in ["bench_empty", "bench_lru", "bench_shim"] {
+        for name in [
+            "bench_empty",
+            "bench_empty_plain",
+            "bench_lpm",
+            "bench_lru",
+            "bench_shim",
+            "bench_shim_plain",
+        ] {
             let program: &mut Xdp = object.program_mut(name).context(name)?.try_into()?;
             program.load()?;
         }
@@ -103,12 +99,14 @@ impl Shim {
         }
         let mut map = |name: &'static str| object.take_map(name).context(name);
         let mut table = Array::<_, Remote>::try_from(map("REMOTES")?)?;
-        for (index, remote) in (0..).zip(remotes(count)) {
+        let skip = usize::try_from(skipped)?;
+        for (index, remote) in (0..).zip(remotes(skipped + count).skip(skip)) {
             table.set(index, remote, 0)?;
         }
         Ok(Self {
             next: Array::try_from(map("NEXT")?)?,
             target: ProgramArray::try_from(map("TARGET")?)?,
+            target_plain: ProgramArray::try_from(map("TARGET_PLAIN")?)?,
             target_tc: ProgramArray::try_from(map("TARGET_TC")?)?,
             object,
             count,
@@ -126,9 +124,8 @@ impl Shim {
         let mut lru = HashMap::<_, LruKey, u64>::try_from(self.object.map_mut("LRU").context("LRU")?)?;
         let [high, low] = port.to_be_bytes();
         for remote in remotes(self.count) {
-            let [_, _, _, _, a, b, c, d] = remote.address;
             let key = LruKey {
-                source: [a, b, c, d],
+                source: remote.v4(),
                 destination: server.octets(),
                 ports: [remote.port[0], remote.port[1], high, low],
                 protocol: [6, 0, 0, 0],
@@ -138,19 +135,29 @@ impl Shim {
         Ok(())
     }
 
+    /// Enters prefixes into the LPM trie.
+    pub(crate) fn fill_lpm(&mut self, prefixes: &[([u8; 4], u8)]) -> Result<()> {
+        let map = self.object.map_mut("PREFIXES").context("PREFIXES")?;
+        let mut trie = LpmTrie::<_, [u8; 4], u8>::try_from(map)?;
+        for (prefix, length) in prefixes {
+            trie.insert(&Key::new(u32::from(*length), *prefix), 1, 0)?;
+        }
+        Ok(())
+    }
+
     /// Runs so many packets, each of another remote end, from the first on; returns the last one's return code and
     /// nanoseconds a packet.
     pub(crate) fn run(
         &mut self,
-        hook: Hook,
+        way: Way,
         target: Target<'_>,
         frame: &[u8],
         packets: u32,
     ) -> Result<(u32, f64)> {
-        self.next.set(0, [0, self.count - 1], 0)?;
+        self.next.set(0, [0, self.count], 0)?;
         let descriptor = match target {
-            Target::Firewall(program) => program.try_clone()?,
-            Target::Own(own) => self.own(own, hook)?,
+            Target::Other(program) => program.try_clone()?,
+            Target::Own(own) => self.own(own, way)?,
         };
         let mut out = vec![0; FRAME_BYTES];
         let options = TestRunOptions {
@@ -159,31 +166,27 @@ impl Shim {
             repeat: packets,
             ..TestRunOptions::new()
         };
-        let ran = match hook {
-            Hook::Ingress => {
-                self.target.set(0, &descriptor, 0)?;
-                let shim: &Xdp = self
-                    .object
-                    .program("bench_shim")
-                    .context("bench_shim")?
-                    .try_into()?;
-                shim.test_run(options)?
-            }
-            Hook::Egress => {
-                self.target_tc.set(0, &descriptor, 0)?;
-                let shim = self.object.program("bench_shim_tc").context("bench_shim_tc")?;
-                let shim: &SchedClassifier = shim.try_into()?;
-                shim.test_run(options)?
-            }
+        let (targets, name) = match way {
+            Way::Xdp => (&mut self.target, "bench_shim"),
+            Way::PlainXdp => (&mut self.target_plain, "bench_shim_plain"),
+            Way::Tc => (&mut self.target_tc, "bench_shim_tc"),
+        };
+        targets.set(0, &descriptor, 0)?;
+        let shim = self.object.program(name).context(name)?;
+        let ran = match way {
+            Way::Xdp | Way::PlainXdp => <&Xdp>::try_from(shim)?.test_run(options)?,
+            Way::Tc => <&SchedClassifier>::try_from(shim)?.test_run(options)?,
         };
         Ok((ran.return_value, ran.duration.as_secs_f64() * 1e9))
     }
 
-    fn own(&self, own: Own, hook: Hook) -> Result<ProgramFd> {
-        let name = match (own, hook) {
-            (Own::Empty, Hook::Ingress) => "bench_empty",
-            (Own::Empty, Hook::Egress) => "bench_empty_tc",
+    fn own(&self, own: Own, way: Way) -> Result<ProgramFd> {
+        let name = match (own, way) {
+            (Own::Empty, Way::Xdp) => "bench_empty",
+            (Own::Empty, Way::PlainXdp) => "bench_empty_plain",
+            (Own::Empty, Way::Tc) => "bench_empty_tc",
             (Own::Lru, _) => "bench_lru",
+            (Own::Lpm, _) => "bench_lpm",
         };
         let program = self.object.program(name).context(name)?;
         Ok(program.fd()?.try_clone()?)

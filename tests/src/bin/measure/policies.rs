@@ -1,0 +1,113 @@
+//! The policies that are measured.
+
+use std::{fmt::Write, fs, path::Path};
+
+use anyhow::{Result, bail, ensure};
+use firewall_agent::{
+    diagnostic::{SourceFile, SourceSet, Style, render_text},
+    policy::{Options, Scope, Target, check, model::ValidPolicy},
+};
+use firewall_tests::host::failsafe;
+
+use crate::plain_rule::{DropRule, PORT};
+
+/// The host of the shipped policies whose rules are measured.
+const LOAD_BALANCER: &str = "lb-1";
+/// Its addresses.
+pub(crate) const LOAD_BALANCER_ADDRESSES: [&str; 2] = ["10.77.1.10", "fd77:1::10"];
+
+/// What the policies that are made here start with.
+const PRELUDE: &str = r#"layer = "role bench"
+interfaces = ["*"]
+[defaults]
+incoming = "drop"
+outgoing = "reject"
+forwarded = "drop"
+"#;
+
+/// The shipped policy of a load balancer.
+pub(crate) fn load_balancer() -> Result<ValidPolicy> {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+    let mut sources = SourceSet::new();
+    for file in ["inventory.toml", "base.toml", "lb.toml"] {
+        sources.add(SourceFile::new(file, fs::read_to_string(rules.join(file))?));
+    }
+    of_sources(
+        sources,
+        Target {
+            role: None,
+            host: Some(LOAD_BALANCER.into()),
+        },
+    )
+}
+
+/// Rules as all peers have them, and one that drops what is sent.
+pub(crate) fn plain(rules: &[DropRule]) -> Result<ValidPolicy> {
+    let mut text = String::new();
+    for (number, DropRule { source, length, port }) in rules.iter().enumerate() {
+        let [a, b, c, d] = source;
+        writeln!(
+            text,
+            "[[rule]]\nname = \"r{number}\"\ndrop = \"udp/{port}\"\nfrom = \"{a}.{b}.{c}.{d}/{length}\"\n"
+        )?;
+    }
+    write!(
+        text,
+        "[[rule]]\nname = \"last\"\ndrop = \"udp/{PORT}\"\nfrom = \"any\"\n"
+    )?;
+    of_rules(&text)
+}
+
+/// A list of prefixes from which nothing is let in, in front of all rules.
+pub(crate) fn block_list(_: impl Iterator<Item = ([u8; 4], u8)>) -> Result<ValidPolicy> {
+    bail!("there are no block lists yet")
+}
+
+/// A policy of these rules for incoming packets.
+pub(crate) fn of_rules(rules: &str) -> Result<ValidPolicy> {
+    let mut sources = SourceSet::new();
+    sources.add(SourceFile::new("bench.toml", format!("{PRELUDE}{rules}")));
+    of_sources(
+        sources,
+        Target {
+            role: Some("bench".into()),
+            host: None,
+        },
+    )
+}
+
+fn of_sources(sources: SourceSet, target: Target) -> Result<ValidPolicy> {
+    let options = Options {
+        scope: Scope::One(target),
+        failsafe: Some(failsafe()),
+        ..Options::default()
+    };
+    let mut checked = check(sources, &options);
+    let faults: Vec<_> = checked
+        .diagnostics
+        .iter()
+        .filter(|one| one.is_error())
+        .map(|one| render_text(one, &checked.sources, Style::Plain))
+        .collect();
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(checked.policies.remove(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plain_rule::drop_rules;
+
+    #[test]
+    fn policies_are_valid() {
+        assert!(
+            load_balancer()
+                .unwrap()
+                .rules
+                .iter()
+                .any(|rule| &*rule.name == "public-web")
+        );
+        assert_eq!(plain(&drop_rules(9)).unwrap().rules.len(), 10);
+        assert!(of_rules("[[rule]]\nname = \"a\"\nallow = \"no-such-service\"\n").is_err());
+    }
+}

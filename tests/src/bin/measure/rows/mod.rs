@@ -1,0 +1,44 @@
+//! The rows of the table, by what they have in common.
+
+mod live;
+mod rules;
+mod sets;
+mod wire;
+
+use anyhow::Result;
+
+use crate::{Bench, report::Report};
+
+/// Rows that are measured together.
+pub(crate) struct Topic {
+    /// For progress.
+    pub(crate) name: &'static str,
+    /// Their numbers.
+    pub(crate) rows: &'static [u8],
+    /// Measures them.
+    pub(crate) measure: fn(&Bench, &mut Report) -> Result<()>,
+}
+
+/// All of them.
+pub(crate) const TOPICS: [Topic; 4] = [
+    Topic {
+        name: "live flows",
+        rows: &[1, 2, 14],
+        measure: live::measure,
+    },
+    Topic {
+        name: "first packets",
+        rows: &[3, 4, 5, 6],
+        measure: rules::measure,
+    },
+    Topic {
+        name: "block lists",
+        rows: &[7],
+        measure: sets::measure,
+    },
+    Topic {
+        name: "frames over veth",
+        rows: &[8, 9],
+        measure: wire::measure,
+    },
+];
