@@ -19,6 +19,10 @@ pub mod names {
     pub const HALF_FLOWS: &str = "HALF_FLOWS";
     /// [`crate::image::Block`]s of one slot's policy. Private to the slot, never shared by name.
     pub const IMAGE: &str = "IMAGE";
+    /// A filter for each bucket of [`FLOWS`].
+    pub const FLOW_FILTERS: &str = "FLOW_FILTERS";
+    /// A filter for each bucket of [`HALF_FLOWS`].
+    pub const HALF_FLOW_FILTERS: &str = "HALF_FLOW_FILTERS";
     /// [`crate::counters::RuleCounter`] by counter number, for each CPU.
     pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
     /// [`crate::counters::Counter`] by reason and direction, for each CPU.
@@ -49,6 +53,8 @@ pub mod names {
     pub const ORPHANS_TOTAL: &str = "ORPHANS_TOTAL";
     /// The parsed packet on its way from the entry to a slot program.
     pub const SCRATCH: &str = "SCRATCH";
+    /// The plain packet on its way from the entry to a slot program.
+    pub const PLAIN: &str = "PLAIN";
     /// Room for the slot programs beside their stack.
     pub const WORK: &str = "WORK";
     /// Slot programs at ingress: one for each slot, then the reply builder.
@@ -58,6 +64,10 @@ pub mod names {
 
     /// XDP entry program.
     pub const XDP_ENTRY: &str = "fw_ingress";
+    /// XDP slot program: the short way of plain packets.
+    pub const XDP_FIRST: &str = "fw_in_first";
+    /// XDP: parses what is not plain, or is not decided on the short ways.
+    pub const XDP_PARSE: &str = "fw_in_parse";
     /// XDP slot program, second step: what no policy may break, and bans.
     pub const XDP_BEFORE_RULES: &str = "fw_in_guard";
     /// XDP slot program, third step: what the rules are asked.
@@ -113,18 +123,24 @@ pub const BEFORE_RULES_INDEX: u32 = SLOTS as u32 + 4;
 pub const ASK_INDEX: u32 = SLOTS as u32 * 2 + 4;
 /// Index of the fourth program of slot 0 in `XDP_SLOTS` and `TC_SLOTS`; those of the other slots follow.
 pub const RULES_INDEX: u32 = SLOTS as u32 * 3 + 4;
+/// Index of slot 0's program for plain packets in `XDP_SLOTS`; those of the other slots follow.
+pub const FIRST_INDEX: u32 = SLOTS as u32 * 4 + 4;
+/// Index of the parser in `XDP_SLOTS`.
+pub const PARSE_INDEX: u32 = SLOTS as u32 * 5 + 4;
 /// Entries of `XDP_SLOTS` and `TC_SLOTS`.
-pub const PROGRAMS: u32 = SLOTS as u32 * 4 + 4;
+pub const PROGRAMS: u32 = SLOTS as u32 * 5 + 5;
 
 /// Programs of slot 0 at ingress and their places in `XDP_SLOTS`; the slot's number is added for the other slots.
-pub const XDP_SLOT_PROGRAMS: [(&str, u32); 4] = [
+pub const XDP_SLOT_PROGRAMS: [(&str, u32); 5] = [
+    (names::XDP_FIRST, FIRST_INDEX),
     (names::XDP_JUDGE, 0),
     (names::XDP_BEFORE_RULES, BEFORE_RULES_INDEX),
     (names::XDP_ASK, ASK_INDEX),
     (names::XDP_RULES, RULES_INDEX),
 ];
 /// Programs that all slots share at ingress and their places in `XDP_SLOTS`.
-pub const XDP_SHARED_PROGRAMS: [(&str, u32); 4] = [
+pub const XDP_SHARED_PROGRAMS: [(&str, u32); 5] = [
+    (names::XDP_PARSE, PARSE_INDEX),
     (names::XDP_REJECT, REJECT_INDEX),
     (names::XDP_EXTENSIONS, EXTENSIONS_INDEX),
     (names::XDP_SETTLE, SETTLE_INDEX),

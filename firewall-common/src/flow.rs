@@ -1,5 +1,6 @@
 //! Flows: what identifies one, the states it goes through, and the table that holds it.
 
+mod filter;
 mod key;
 mod state;
 mod table;

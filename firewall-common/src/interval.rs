@@ -97,6 +97,35 @@ pub fn find<K: TreeKey>(image: &impl Image, tree: u32, key: K) -> Option<u32> {
     payload(image, descriptor.payload, index)
 }
 
+/// As [`find`], of a tree of one level or two; `None` where it has more. Without a loop, it costs the verifier little.
+#[inline(always)]
+pub fn find_in_small<K: TreeKey>(image: &impl Image, tree: u32, key: K) -> Option<u32> {
+    let descriptor: &TreeDescriptor = bytemuck::cast_ref(image.block(tree)?);
+    let last = descriptor.count.wrapping_sub(1);
+    let mut at = 0;
+    if descriptor.levels > 2 {
+        return None;
+    }
+    if descriptor.levels == 2 {
+        at = step(image, descriptor.bases[1], 0, key)?;
+        at = image.forget(at.min(level_last(last, 1, K::PER_BLOCK)));
+    }
+    at = step(image, descriptor.bases[0], at, key)?;
+    payload(image, descriptor.payload, image.forget(at.min(last)))
+}
+
+/// Number of the key at or below `key`, in the block of number `index` of a level.
+#[inline(always)]
+fn step<K: TreeKey>(image: &impl Image, base: u32, index: u32, key: K) -> Option<u32> {
+    let block = image.block(base.wrapping_add(index))?;
+    Some(
+        index
+            .wrapping_mul(K::PER_BLOCK)
+            .wrapping_add(key.rank(block))
+            .wrapping_sub(1),
+    )
+}
+
 /// Number of the last key at `level` of a tree whose level 0 ends at `last`.
 #[inline(always)]
 const fn level_last(last: u32, level: usize, per_block: u32) -> u32 {

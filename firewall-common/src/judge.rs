@@ -4,6 +4,7 @@
 //! force ([`judge`]).
 
 mod failsafe;
+mod first;
 mod flows;
 mod fragments;
 mod live;
@@ -14,7 +15,8 @@ mod report;
 mod rules;
 mod spoof;
 
-pub use live::{LiveFlows, live};
+pub use first::first;
+pub use live::{Assured, LiveFlows, live};
 pub use report::event;
 
 use bytemuck::{Pod, Zeroable};

@@ -1,8 +1,11 @@
 //! Plain packets: TCP or UDP right behind an IP header without options, in an untagged Ethernet frame, in one piece,
-//! and of TCP those that carry an ACK and neither open nor close. Nearly every packet of a live flow is one.
+//! and of TCP those that carry nothing but an ACK, and those that open a connection. Nearly every packet of a live flow
+//! is one, and so is nearly every packet that belongs to no flow.
 //!
 //! What is read here is what [`crate::headers::parse`] finds in the same packet, only sooner; everything else is left
 //! to that.
+
+use bytemuck::{Pod, Zeroable};
 
 use crate::{
     address::{Address, Family},
@@ -19,6 +22,53 @@ pub struct Plain {
     pub key: FlowKey,
     /// TCP acknowledgement number.
     pub tcp_acknowledgement: u32,
+    /// A TCP segment with SYN and without ACK.
+    pub opens: bool,
+}
+
+/// A plain packet that no assured flow has passed, on its way to the program of the slot in force. One cache line.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct PlainRecord {
+    /// Its flow.
+    pub key: FlowKey,
+    /// Hash of the key.
+    pub hash: u64,
+    /// Bytes of the frame from the link-level header on.
+    pub frame_bytes: u32,
+    /// [`crate::interface::InterfaceRecord::slot`].
+    pub interface_slot: u8,
+    /// The policy slot that judges the packet.
+    pub policy_slot: u8,
+    /// 1 where the packet opens a TCP connection.
+    pub opens: u8,
+    /// Spare.
+    pub reserved: [u8; 9],
+}
+
+const _: () = assert!(size_of::<PlainRecord>() == 64);
+
+impl PlainRecord {
+    /// Of a packet of this hash.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(
+        packet: &Plain,
+        hash: u64,
+        frame_bytes: u32,
+        interface_slot: u8,
+        policy_slot: u8,
+    ) -> Self {
+        Self {
+            key: packet.key,
+            hash,
+            frame_bytes,
+            interface_slot,
+            policy_slot,
+            opens: packet.opens as u8,
+            reserved: [0; 9],
+        }
+    }
 }
 
 /// IPv4 without options, up to where UDP ends.
@@ -58,12 +108,14 @@ fn v4<B: PacketBytes>(bytes: &B, hook: Hook) -> Option<Plain> {
     // Less than the header has wraps, and is caught by the length of the whole below.
     let l4_bytes = total.wrapping_sub(20);
     let protocol_number = packet.u8::<23>();
-    let tcp_acknowledgement = if protocol_number == protocol::TCP {
+    let (mut tcp_acknowledgement, mut opens) = (0, false);
+    if protocol_number == protocol::TCP {
         let whole = bytes.window::<V4_TCP>(0)?;
-        acknowledgement(whole.u8::<46>(), whole.u8::<47>(), whole.be32::<42>(), l4_bytes)?
+        opens = segment(whole.u8::<46>(), whole.u8::<47>(), l4_bytes)?;
+        tcp_acknowledgement = whole.be32::<42>();
     } else {
-        udp(protocol_number, packet.be16::<38>(), l4_bytes)?
-    };
+        datagram(protocol_number, packet.be16::<38>(), l4_bytes)?;
+    }
     let address = |low: u32| Address {
         high: 0,
         low: u64::from(low),
@@ -77,6 +129,7 @@ fn v4<B: PacketBytes>(bytes: &B, hook: Hook) -> Option<Plain> {
     Some(Plain {
         key: ends.key(Family::V4, protocol_number, hook),
         tcp_acknowledgement,
+        opens,
     })
 }
 
@@ -88,12 +141,14 @@ fn v6<B: PacketBytes>(bytes: &B, hook: Hook) -> Option<Plain> {
         return None;
     }
     let protocol_number = packet.u8::<20>();
-    let tcp_acknowledgement = if protocol_number == protocol::TCP {
+    let (mut tcp_acknowledgement, mut opens) = (0, false);
+    if protocol_number == protocol::TCP {
         let whole = bytes.window::<V6_TCP>(0)?;
-        acknowledgement(whole.u8::<66>(), whole.u8::<67>(), whole.be32::<62>(), l4_bytes)?
+        opens = segment(whole.u8::<66>(), whole.u8::<67>(), l4_bytes)?;
+        tcp_acknowledgement = whole.be32::<62>();
     } else {
-        udp(protocol_number, packet.be16::<58>(), l4_bytes)?
-    };
+        datagram(protocol_number, packet.be16::<58>(), l4_bytes)?;
+    }
     let ends = Ends {
         source: v6_address::<22, 30>(&packet),
         destination: v6_address::<38, 46>(&packet),
@@ -103,6 +158,7 @@ fn v6<B: PacketBytes>(bytes: &B, hook: Hook) -> Option<Plain> {
     Some(Plain {
         key: ends.key(Family::V6, protocol_number, hook),
         tcp_acknowledgement,
+        opens,
     })
 }
 
@@ -114,20 +170,27 @@ fn v6_address<const HIGH: usize, const LOW: usize>(packet: &Window<'_, V6_UDP>) 
     }
 }
 
-/// The acknowledgement number, of a segment that is whole and no more than data or an acknowledgement.
+/// Whether a segment opens a connection; `None` where it is cut short, or more than that or an acknowledgement.
 #[inline(always)]
-fn acknowledgement(offset_byte: u8, flags: u8, number: u32, l4_bytes: u32) -> Option<u32> {
-    let header_bytes = u32::from(offset_byte >> 4) * 4;
+const fn segment(offset_byte: u8, flags: u8, l4_bytes: u32) -> Option<bool> {
+    let header_bytes = (offset_byte >> 4) as u32 * 4;
     let is_sound = header_bytes >= tcp::HEADER_BYTES as u32 && header_bytes <= l4_bytes && l4_bytes <= 0xffff;
-    (is_sound && flags & TCP_BITS == tcp::ACK).then_some(number)
+    if !is_sound {
+        return None;
+    }
+    match flags & TCP_BITS {
+        tcp::ACK => Some(false),
+        tcp::SYN => Some(true),
+        _ => None,
+    }
 }
 
-/// Zero, of a UDP datagram that is whole.
+/// `None` where this is no UDP datagram, or not a whole one.
 #[inline(always)]
-fn udp(protocol_number: u8, length: u16, l4_bytes: u32) -> Option<u32> {
+fn datagram(protocol_number: u8, length: u16, l4_bytes: u32) -> Option<()> {
     let length = u32::from(length);
     let is_sound = length >= 8 && length <= l4_bytes && l4_bytes <= 0xffff;
-    (is_sound && protocol_number == protocol::UDP).then_some(0)
+    (is_sound && protocol_number == protocol::UDP).then_some(())
 }
 
 /// Both ends, as they stand in the packet.

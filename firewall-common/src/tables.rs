@@ -6,6 +6,7 @@ use crate::{
     flow::Bucket,
     fragment::{FragmentKey, FragmentRecord},
     image::Block,
+    word::Word,
 };
 
 /// The image of one slot.
@@ -34,6 +35,11 @@ impl Image for SliceImage<'_> {
 pub trait Buckets {
     /// Bucket `index`; it exists for every index up to the table's mask.
     fn bucket(&self, index: u32) -> Option<&Bucket>;
+    /// The filter of bucket `index`, where there are filters: whoever enters flows needs them.
+    fn filter(&self, index: u32) -> Option<&Word> {
+        let _ = index;
+        None
+    }
 }
 
 /// Tables that only packets beside the live-flow path look at.

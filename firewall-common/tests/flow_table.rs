@@ -34,6 +34,7 @@ use firewall_common::{
     address::Address,
     flow::{BUCKET_WAYS, Bucket, Flow, FlowKey, Found, Inserted, NewFlow, STATES, State, Table},
     tables::Buckets,
+    word::Word,
 };
 
 const SEED: [u64; 4] = [
@@ -44,11 +45,14 @@ const SEED: [u64; 4] = [
 ];
 const TIMEOUTS: [u32; STATES] = [1000; STATES];
 
-struct Flows(Vec<Bucket>);
+struct Flows(Vec<Bucket>, Vec<Word>);
 
 impl Flows {
     fn new(buckets: usize) -> Self {
-        Self((0..buckets).map(|_| Bucket::new()).collect())
+        Self(
+            (0..buckets).map(|_| Bucket::new()).collect(),
+            (0..buckets).map(|_| Word::new(0)).collect(),
+        )
     }
 
     fn table(&self) -> Table<'_, Self> {
@@ -68,6 +72,10 @@ impl Flows {
 impl Buckets for Flows {
     fn bucket(&self, index: u32) -> Option<&Bucket> {
         self.0.get(index as usize)
+    }
+
+    fn filter(&self, index: u32) -> Option<&Word> {
+        self.1.get(index as usize)
     }
 }
 

@@ -12,8 +12,8 @@ use firewall_common::{
 };
 
 use crate::{
-    maps::{INTERFACE_COUNTERS, REASON_COUNTERS, RULE_COUNTERS, WORK},
-    tables::KernelTables,
+    maps::{INTERFACE_COUNTERS, LOG_WINDOWS, REASON_COUNTERS, RULE_COUNTERS, WORK},
+    tables::{KernelTables, has_token, log_window},
 };
 
 /// Room beside the stack, for this hook on this CPU.
@@ -50,14 +50,14 @@ pub(crate) fn count_flow(rule: u16, interface_slot: u8, hook: Hook, bytes: u32) 
 
 /// Counts a packet: its rule and its interface.
 #[inline(always)]
-pub(crate) fn count(headers: &Headers, decision: &Decision, hook: Hook) {
+pub(crate) fn count(bytes: u32, interface_slot: u8, decision: &Decision, hook: Hook) {
     if decision.rule != NO_RULE
         && let Some(counter) = RULE_COUNTERS.get_ptr_mut(u32::from(decision.rule))
     {
         // SAFETY: a per-CPU map value, checked for null.
         unsafe {
             (*counter).packets += 1;
-            (*counter).bytes += u64::from(headers.frame_bytes);
+            (*counter).bytes += u64::from(bytes);
             if !matches!(decision.reason, Reason::Flow) {
                 (*counter).matches += 1;
             }
@@ -68,14 +68,51 @@ pub(crate) fn count(headers: &Headers, decision: &Decision, hook: Hook) {
         Verdict::Drop => Outcome::Dropped,
         Verdict::Reject => Outcome::Rejected,
     };
-    let place = counters::interface_index(headers.interface_slot, hook, outcome);
-    add(INTERFACE_COUNTERS.get_ptr_mut(place), headers.frame_bytes);
+    let place = counters::interface_index(interface_slot, hook, outcome);
+    add(INTERFACE_COUNTERS.get_ptr_mut(place), bytes);
+}
+
+/// Counts a packet: its rule, its interface and its reason.
+#[inline(always)]
+pub(crate) fn count_all(bytes: u32, interface_slot: u8, decision: &Decision, hook: Hook) {
+    count(bytes, interface_slot, decision, hook);
+    if is_by_reason(decision) {
+        let place = counters::reason_index(hook, decision.reason as u8);
+        add(REASON_COUNTERS.get_ptr_mut(place), bytes);
+    }
+}
+
+/// Whether a reason with a counter of its own decided.
+#[inline(always)]
+const fn is_by_reason(decision: &Decision) -> bool {
+    !matches!(decision.reason, Reason::Flow | Reason::Rule)
+}
+
+/// Events that packets decided like this may cause in each second; zero is none.
+#[inline(always)]
+const fn events_per_second(decision: &Decision) -> u16 {
+    if decision.log_per_second == 0 && is_by_reason(decision) && !matches!(decision.verdict, Verdict::Pass) {
+        REASON_EVENTS_PER_SECOND
+    } else {
+        decision.log_per_second
+    }
+}
+
+/// Whether a packet decided like this would make an event now.
+#[inline(always)]
+pub(crate) fn makes_event(decision: &Decision, hook: Hook, now_ticks: u32) -> bool {
+    let per_second = events_per_second(decision);
+    let place = log_window(decision.rule, hook, decision.reason as u8);
+    per_second != 0
+        && LOG_WINDOWS
+            .get_ptr_mut(place)
+            .is_some_and(|window| has_token(window, per_second.into(), now_ticks))
 }
 
 /// Counts a packet that the live path has not passed, and logs it where its rule or reason wants that.
 #[inline(always)]
 pub(crate) fn settle(headers: &Headers, decision: &Decision, hook: Hook, interface: u32, now_ticks: u32) {
-    count(headers, decision, hook);
+    count_all(headers.frame_bytes, headers.interface_slot, decision, hook);
     #[cfg(feature = "log")]
     trace(
         interface,
@@ -83,24 +120,14 @@ pub(crate) fn settle(headers: &Headers, decision: &Decision, hook: Hook, interfa
         decision.reason as u32,
         u32::from(decision.rule),
     );
-    let by_reason = !matches!(decision.reason, Reason::Flow | Reason::Rule);
-    if by_reason {
-        let place = counters::reason_index(hook, decision.reason as u8);
-        add(REASON_COUNTERS.get_ptr_mut(place), headers.frame_bytes);
-    }
-    let dropped = !matches!(decision.verdict, Verdict::Pass);
-    let per_second = if decision.log_per_second != 0 {
-        decision.log_per_second
-    } else if by_reason && dropped {
-        REASON_EVENTS_PER_SECOND
-    } else {
+    if !makes_event(decision, hook, now_ticks) {
         return;
-    };
+    }
     // SAFETY: the helper has no arguments.
     let time = unsafe { bpf_ktime_get_ns() };
     let Some(work) = work(hook as u32) else { return };
     work.event = judge::event(headers, decision, hook, interface, time);
-    KernelTables.log(&work.event, per_second, now_ticks);
+    KernelTables.log(&work.event, events_per_second(decision), now_ticks);
 }
 
 /// Writes a verdict to the log of `aya-log`: a call, since its many values would push packet pointers off the registers.

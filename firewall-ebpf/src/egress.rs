@@ -9,7 +9,13 @@ use aya_ebpf::{
 };
 use firewall_common::{counters::Hook, image::UNTAGGED, judge, verdict::Verdict};
 
-use crate::{bytes::TcBytes, hook::HookContext, live, maps::TC_SLOTS, steps};
+use crate::{
+    bytes::TcBytes,
+    hook::HookContext,
+    live,
+    maps::{CONTROL, TC_SLOTS},
+    slot, steps,
+};
 
 /// Bytes that are made linear, where the packet has them: more than all headers that are read.
 const LINEAR_BYTES: u32 = 192;
@@ -112,7 +118,15 @@ fn accelerated_vlan(context: &TcContext) -> u16 {
 /// outside, and copying it costs.
 #[classifier]
 pub fn fw_egress(context: TcContext) -> i32 {
-    live::enter(&context, linearise, accelerated_vlan)
+    let Some(in_force) = slot::in_force(&CONTROL) else {
+        return TC_ACT_SHOT;
+    };
+    let interface = slot::interface(context.interface());
+    if let Some(action) = live::plain(&context, &in_force, &interface) {
+        return action;
+    }
+    linearise(&context);
+    live::parse(&context, &in_force, &interface, accelerated_vlan)
 }
 
 /// Walks IPv6 extension headers and hands on to the slot in force.

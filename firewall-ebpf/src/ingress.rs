@@ -9,7 +9,13 @@ use aya_ebpf::{
 };
 use firewall_common::{bytes::PacketBytes, counters::Hook, image::UNTAGGED, judge, verdict::Verdict};
 
-use crate::{bytes::XdpBytes, hook::HookContext, live, maps::XDP_SLOTS, steps};
+use crate::{
+    bytes::XdpBytes,
+    hook::HookContext,
+    live,
+    maps::{CONTROL, XDP_SLOTS},
+    slot, steps, tail_call,
+};
 
 impl HookContext for XdpContext {
     type Action = u32;
@@ -76,10 +82,35 @@ impl HookContext for XdpContext {
     }
 }
 
-/// Entry: passes live flows, hands the rest to the slot in force.
+/// Entry: passes plain packets of live flows, hands other plain packets to the slot in force, and the rest to the
+/// parser.
 #[xdp(frags)]
 pub fn fw_ingress(context: XdpContext) -> u32 {
-    live::enter(&context, |_| {}, |_| UNTAGGED)
+    let Some(in_force) = slot::in_force(&CONTROL) else {
+        return xdp_action::XDP_DROP;
+    };
+    let interface = slot::interface(context.interface());
+    if let Some(action) = live::plain(&context, &in_force, &interface) {
+        return action;
+    }
+    tail_call::parse(&context, &XDP_SLOTS);
+    xdp_action::XDP_DROP
+}
+
+/// Parses, passes live flows, and hands the rest to the slot in force.
+#[xdp(frags)]
+pub fn fw_in_parse(context: XdpContext) -> u32 {
+    let Some(in_force) = slot::in_force(&CONTROL) else {
+        return xdp_action::XDP_DROP;
+    };
+    let interface = slot::interface(context.interface());
+    live::parse(&context, &in_force, &interface, |_| UNTAGGED)
+}
+
+/// A slot's program for plain packets of no assured flow.
+#[xdp(frags)]
+pub fn fw_in_first(context: XdpContext) -> u32 {
+    steps::first(&context)
 }
 
 /// Walks IPv6 extension headers and hands on to the slot in force.

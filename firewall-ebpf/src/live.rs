@@ -8,8 +8,8 @@ use firewall_common::{
     headers::{self, Headers, Progress},
     image::UNTAGGED,
     interface::{InterfaceRecord, LinkType},
-    judge::{self, LiveFlows},
-    plain::Plain,
+    judge::{self, Assured, LiveFlows},
+    plain::{Plain, PlainRecord},
     reason::Reason,
     verdict::{Decision, Verdict},
 };
@@ -17,30 +17,53 @@ use firewall_common::{
 use crate::{
     account,
     hook::HookContext,
-    maps::{CONTROL, SCRATCH},
-    slot::{self, InForce},
+    maps::{PLAIN, SCRATCH},
+    slot::InForce,
     steps::go_on,
     tables::AssuredFlows,
+    tail_call,
 };
 
-/// Judges a packet, or goes on in another program.
-///
-/// `prepare` is called where the packet is to be parsed in full; `vlan` tells of a tag that is not in its bytes.
+/// The short ways of a plain packet. One of a live flow passes and is counted, and nothing of it is kept; what has come
+/// in without one goes on in the slot's program for it. `None` where it is neither, or there is no such program.
 #[inline(always)]
-pub(crate) fn enter<C: HookContext>(
+pub(crate) fn plain<C: HookContext>(
     context: &C,
-    prepare: impl FnOnce(&C),
+    in_force: &InForce<'_>,
+    interface: &InterfaceRecord,
+) -> Option<C::Action> {
+    if interface.link_type != LinkType::Ethernet as u8 || !matches!(in_force.mode, Mode::Normal) {
+        return None;
+    }
+    let bytes = context.bytes();
+    let packet = Plain::read(&bytes, C::HOOK)?;
+    let hash = packet.key.hash(&in_force.control.seed);
+    match flows(in_force).plain(&packet, hash, C::HOOK) {
+        Assured::Live(rule) => {
+            account::count_flow(rule, interface.slot, C::HOOK, bytes.length() as u32);
+            return Some(C::action(Verdict::Pass));
+        }
+        Assured::Unknown if matches!(C::HOOK, Hook::Ingress) => {
+            let record = PLAIN.get_ptr_mut(0)?;
+            let length = bytes.length() as u32;
+            // SAFETY: a per-CPU map value; no other program of this hook runs on this CPU meanwhile.
+            unsafe { *record = PlainRecord::new(&packet, hash, length, interface.slot, in_force.number) };
+            tail_call::first(context, C::programs(), in_force.number);
+        }
+        Assured::Unknown | Assured::Held => {}
+    }
+    None
+}
+
+/// Judges a packet that the short ways have not decided, or goes on in another program. `vlan` tells of a tag that is
+/// not in its bytes.
+#[inline(always)]
+pub(crate) fn parse<C: HookContext>(
+    context: &C,
+    in_force: &InForce<'_>,
+    interface: &InterfaceRecord,
     vlan: impl FnOnce(&C) -> u16,
 ) -> C::Action {
-    let Some(in_force) = slot::in_force(&CONTROL) else {
-        return C::DROP;
-    };
-    let index = context.interface();
-    let interface = slot::interface(index);
-    if let Some(verdict) = plain(&in_force, &context.bytes(), &interface, C::HOOK) {
-        return C::action(verdict);
-    }
-    prepare(context);
     let bytes = context.bytes();
     // In the map, not on the stack: there is not enough of it, and the verifier does not track the map's bytes.
     let Some(scratch) = SCRATCH.get_ptr_mut(C::HOOK as u32) else {
@@ -59,9 +82,9 @@ pub(crate) fn enter<C: HookContext>(
     };
     let progress = headers::parse_into(&bytes, link, headers);
     if progress == Ok(Progress::Complete)
-        && let Some(passed) = parsed(&in_force, headers, C::HOOK)
+        && let Some(passed) = parsed(in_force, headers, C::HOOK)
     {
-        account::count(headers, &passed, C::HOOK);
+        account::count(headers.frame_bytes, headers.interface_slot, &passed, C::HOOK);
         return C::action(passed.verdict);
     }
     let vlan = vlan(context);
@@ -70,9 +93,15 @@ pub(crate) fn enter<C: HookContext>(
     }
     let decision = match progress {
         Ok(progress) => go_on(context, headers.policy_slot, progress),
-        Err(reason) => malformed(&in_force, reason),
+        Err(reason) => malformed(in_force, reason),
     };
-    account::settle(headers, &decision, C::HOOK, index, in_force.now_ticks);
+    account::settle(
+        headers,
+        &decision,
+        C::HOOK,
+        context.interface(),
+        in_force.now_ticks,
+    );
     C::action(decision.verdict)
 }
 
@@ -96,22 +125,6 @@ const fn flows<'a>(in_force: &InForce<'a>) -> LiveFlows<'a, AssuredFlows> {
         seed: &in_force.control.seed,
         now_ticks: in_force.now_ticks,
     }
-}
-
-/// The shortest way: a plain packet of a live flow passes and is counted, and nothing of it is kept.
-#[inline(always)]
-fn plain<B: PacketBytes>(
-    in_force: &InForce<'_>,
-    bytes: &B,
-    interface: &InterfaceRecord,
-    hook: Hook,
-) -> Option<Verdict> {
-    if interface.link_type != LinkType::Ethernet as u8 || !matches!(in_force.mode, Mode::Normal) {
-        return None;
-    }
-    let rule = flows(in_force).plain(&Plain::read(bytes, hook)?, hook)?;
-    account::count_flow(rule, interface.slot, hook, bytes.length() as u32);
-    Some(Verdict::Pass)
 }
 
 #[inline(always)]

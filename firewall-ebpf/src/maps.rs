@@ -14,6 +14,8 @@ use firewall_common::{
     image::Block,
     interface::{self, InterfaceRecord},
     judge::Work,
+    plain::PlainRecord,
+    word::Word,
 };
 
 /// `BPF_F_MMAPABLE` of `linux/bpf.h`.
@@ -27,6 +29,10 @@ pub(crate) static INTERFACES: Array<InterfaceRecord> = Array::pinned(interface::
 pub(crate) static FLOWS: Array<Bucket> = Array::pinned(1024, MMAPABLE);
 #[map]
 pub(crate) static HALF_FLOWS: Array<Bucket> = Array::pinned(1024, MMAPABLE);
+#[map]
+pub(crate) static FLOW_FILTERS: Array<Word> = Array::pinned(1024, 0);
+#[map]
+pub(crate) static HALF_FLOW_FILTERS: Array<Word> = Array::pinned(1024, 0);
 #[map]
 pub(crate) static IMAGE: Array<Block> = Array::with_max_entries(64, MMAPABLE);
 #[map]
@@ -60,6 +66,8 @@ pub(crate) static REJECT_WINDOWS: LruHashMap<[u64; 2], u64> = LruHashMap::pinned
 pub(crate) static REJECT_TOTAL: Array<u64> = Array::pinned(1, 0);
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Headers> = PerCpuArray::pinned(2, 0);
+#[map]
+pub(crate) static PLAIN: PerCpuArray<PlainRecord> = PerCpuArray::pinned(1, 0);
 #[map]
 pub(crate) static WORK: PerCpuArray<Work> = PerCpuArray::pinned(2, 0);
 #[map]

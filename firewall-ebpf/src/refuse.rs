@@ -41,7 +41,7 @@ enum Reply {
 #[inline(always)]
 pub(crate) fn answer<C: HookContext>(context: &C) -> Option<C::Action> {
     let headers = SCRATCH.get(C::HOOK as u32)?;
-    let in_force = slot::of_packet(&CONTROL, headers)?;
+    let in_force = slot::of_headers(&CONTROL, headers)?;
     if headers.l3_offset == 0 && !C::ANSWERS_RAW_IP {
         return None;
     }

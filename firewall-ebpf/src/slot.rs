@@ -39,18 +39,28 @@ pub(crate) fn in_force(control: &'static Array<Control>) -> Option<InForce<'stat
     })
 }
 
-/// What the entry program found in force for the packet in `headers`.
+/// What the entry program found in force for a packet.
 #[inline(always)]
-pub(crate) fn of_packet(control: &'static Array<Control>, headers: &Headers) -> Option<InForce<'static>> {
+pub(crate) fn of_packet(
+    control: &'static Array<Control>,
+    number: u8,
+    mode: Mode,
+) -> Option<InForce<'static>> {
     let control = control.get(0)?;
-    let slot = settings(control, headers.policy_slot)?;
+    let slot = settings(control, number)?;
     Some(InForce {
         control,
         slot,
-        number: headers.policy_slot,
-        mode: Mode::from_number(headers.mode),
+        number,
+        mode,
         now_ticks: clock::now_ticks(control),
     })
+}
+
+/// As [`of_packet`], for a packet that has been parsed.
+#[inline(always)]
+pub(crate) fn of_headers(control: &'static Array<Control>, headers: &Headers) -> Option<InForce<'static>> {
+    of_packet(control, headers.policy_slot, Mode::from_number(headers.mode))
 }
 
 /// The settings of a slot. The index is masked after its check: kernels before 6.8 forget what the check has said of

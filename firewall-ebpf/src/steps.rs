@@ -1,9 +1,10 @@
 //! The programs behind the entries, for either hook.
 
 use firewall_common::{
+    cell::Mode,
     flow::Table,
     headers::{self, Headers, Progress},
-    judge::{Env, Next, Work},
+    judge::{self, Env, Next, Work},
     reason::Reason,
     verdict::{Decision, Verdict},
 };
@@ -12,7 +13,7 @@ use crate::{
     account,
     hook::HookContext,
     live::malformed,
-    maps::{CONTROL, SCRATCH},
+    maps::{CONTROL, PLAIN, SCRATCH},
     refuse,
     slot::{self, InForce},
     tables::{AssuredFlows, HalfFlows, KernelTables, SlotImage},
@@ -61,7 +62,7 @@ pub(crate) fn extension<C: HookContext>(context: &C) -> C::Action {
     };
     // SAFETY: a per-CPU map value; no other program of this hook runs on this CPU meanwhile.
     let headers = unsafe { &mut *scratch };
-    let Some(in_force) = slot::of_packet(&CONTROL, headers) else {
+    let Some(in_force) = slot::of_headers(&CONTROL, headers) else {
         return C::DROP;
     };
     let decision = match headers::parse_extensions(&context.bytes(), headers) {
@@ -78,6 +79,31 @@ pub(crate) fn extension<C: HookContext>(context: &C) -> C::Action {
     C::action(decision.verdict)
 }
 
+/// Decides on a plain packet, or goes on in the parser.
+#[inline(always)]
+pub(crate) fn first<C: HookContext>(context: &C) -> C::Action {
+    let Some(packet) = PLAIN.get(0) else {
+        return C::DROP;
+    };
+    let Some(in_force) = slot::of_packet(&CONTROL, packet.policy_slot, Mode::Normal) else {
+        return C::DROP;
+    };
+    let Some(work) = account::work(C::HOOK as u32) else {
+        return C::DROP;
+    };
+    let image = SlotImage {
+        forgetting: &raw mut work.forgetting,
+    };
+    if let Some(decision) = judge::first(&env(&in_force, &image), packet, work)
+        && !account::makes_event(&decision, C::HOOK, in_force.now_ticks)
+    {
+        account::count_all(packet.frame_bytes, packet.interface_slot, &decision, C::HOOK);
+        return C::action(decision.verdict);
+    }
+    tail_call::parse(context, C::programs());
+    C::DROP
+}
+
 /// Runs one step of the verdict path and what follows from it.
 #[inline(always)]
 pub(crate) fn step<C: HookContext>(
@@ -87,7 +113,7 @@ pub(crate) fn step<C: HookContext>(
     let Some(headers) = SCRATCH.get(C::HOOK as u32) else {
         return C::DROP;
     };
-    let Some(in_force) = slot::of_packet(&CONTROL, headers) else {
+    let Some(in_force) = slot::of_headers(&CONTROL, headers) else {
         return C::DROP;
     };
     let Some(work) = account::work(C::HOOK as u32) else {

@@ -11,11 +11,12 @@ use firewall_common::{
     image::Block,
     tables::{Buckets, Image, SlowTables},
     verdict::NO_RULE,
+    word::Word,
 };
 
 use crate::maps::{
-    BANS_V4, BANS_V6, EVENT_LOSS, EVENTS, FLOWS, FRAGMENTS, HALF_FLOWS, IMAGE, LOCAL_ADDRESSES, LOG_WINDOWS,
-    ORPHANS, ORPHANS_TOTAL,
+    BANS_V4, BANS_V6, EVENT_LOSS, EVENTS, FLOW_FILTERS, FLOWS, FRAGMENTS, HALF_FLOW_FILTERS, HALF_FLOWS,
+    IMAGE, LOCAL_ADDRESSES, LOG_WINDOWS, ORPHANS, ORPHANS_TOTAL,
 };
 
 /// Ticks of a budget's window: about a second.
@@ -50,6 +51,11 @@ impl Buckets for AssuredFlows {
     fn bucket(&self, index: u32) -> Option<&Bucket> {
         FLOWS.get(index)
     }
+
+    #[inline(always)]
+    fn filter(&self, index: u32) -> Option<&Word> {
+        FLOW_FILTERS.get(index)
+    }
 }
 
 pub(crate) struct HalfFlows;
@@ -58,6 +64,11 @@ impl Buckets for HalfFlows {
     #[inline(always)]
     fn bucket(&self, index: u32) -> Option<&Bucket> {
         HALF_FLOWS.get(index)
+    }
+
+    #[inline(always)]
+    fn filter(&self, index: u32) -> Option<&Word> {
+        HALF_FLOW_FILTERS.get(index)
     }
 }
 
@@ -72,18 +83,41 @@ pub(crate) const fn address_key(family: Family, address: Address) -> [u64; 2] {
     }
 }
 
+/// Start and count of a window, as they are now.
+#[inline(always)]
+fn opened(word: u64, now_ticks: u32) -> (u32, u32) {
+    let (start, count) = (word as u32, (word >> 32) as u32);
+    if now_ticks.wrapping_sub(start) >= WINDOW_TICKS {
+        (now_ticks, 0)
+    } else {
+        (start, count)
+    }
+}
+
+/// Whether one of `budget` tokens of a window is left.
+#[inline(always)]
+pub(crate) fn has_token(window: *const u64, budget: u32, now_ticks: u32) -> bool {
+    // SAFETY: the pointer is a map value's, checked by the caller.
+    let (_, count) = opened(unsafe { core::ptr::read_volatile(window) }, now_ticks);
+    count < budget
+}
+
+/// The log window of a rule or, where none decided, of a reason.
+#[inline(always)]
+pub(crate) const fn log_window(rule: u16, hook: Hook, reason: u8) -> u32 {
+    if rule == NO_RULE {
+        counters::reason_index(hook, reason)
+    } else {
+        counters::REASON_ENTRIES + rule as u32
+    }
+}
+
 /// Takes one of `budget` tokens of a window, a word of start (low) and count (high). Two CPUs may count one token
 /// only; the bound is not exact.
 #[inline(always)]
 pub(crate) fn take_token(window: *mut u64, budget: u32, now_ticks: u32) -> bool {
     // SAFETY: the pointer is a map value's, checked by the caller.
-    let word = unsafe { core::ptr::read_volatile(window) };
-    let (start, count) = (word as u32, (word >> 32) as u32);
-    let (start, count) = if now_ticks.wrapping_sub(start) >= WINDOW_TICKS {
-        (now_ticks, 0)
-    } else {
-        (start, count)
-    };
+    let (start, count) = opened(unsafe { core::ptr::read_volatile(window) }, now_ticks);
     if count >= budget {
         return false;
     }
@@ -159,12 +193,7 @@ impl SlowTables for KernelTables {
         } else {
             Hook::Egress
         };
-        let window = if event.rule == NO_RULE {
-            counters::reason_index(hook, event.reason)
-        } else {
-            counters::REASON_ENTRIES + u32::from(event.rule)
-        };
-        let Some(window) = LOG_WINDOWS.get_ptr_mut(window) else {
+        let Some(window) = LOG_WINDOWS.get_ptr_mut(log_window(event.rule, hook, event.reason)) else {
             return;
         };
         if !take_token(window, u32::from(per_second), now_ticks) {

@@ -2,7 +2,8 @@
 
 use aya_ebpf::{EbpfContext, maps::ProgramArray};
 use firewall_common::abi::{
-    ASK_INDEX, BEFORE_RULES_INDEX, ENTER_INDEX, EXTENSIONS_INDEX, REJECT_INDEX, RULES_INDEX, SETTLE_INDEX,
+    ASK_INDEX, BEFORE_RULES_INDEX, ENTER_INDEX, EXTENSIONS_INDEX, FIRST_INDEX, PARSE_INDEX, REJECT_INDEX,
+    RULES_INDEX, SETTLE_INDEX,
 };
 
 /// One call site for each index: LLVM would merge ordinary calls into one with an index in a register.
@@ -42,6 +43,25 @@ pub(crate) fn slot<C: EbpfContext>(context: &C, programs: &'static ProgramArray,
         3 => tail_call!(context, programs, 3),
         _ => {}
     }
+}
+
+/// Goes on in the program of `slot` for plain packets. Returns only where there is none.
+#[inline(always)]
+pub(crate) fn first<C: EbpfContext>(context: &C, programs: &'static ProgramArray, slot: u8) {
+    let (context, programs) = (context.as_ptr(), &raw const *programs);
+    match slot {
+        0 => tail_call!(context, programs, FIRST_INDEX),
+        1 => tail_call!(context, programs, FIRST_INDEX + 1),
+        2 => tail_call!(context, programs, FIRST_INDEX + 2),
+        3 => tail_call!(context, programs, FIRST_INDEX + 3),
+        _ => {}
+    }
+}
+
+/// Goes on in the parser. Returns only where there is none.
+#[inline(always)]
+pub(crate) fn parse<C: EbpfContext>(context: &C, programs: &'static ProgramArray) {
+    tail_call!(context.as_ptr(), &raw const *programs, PARSE_INDEX);
 }
 
 /// Goes on in the second program of `slot`. Returns only where there is none.

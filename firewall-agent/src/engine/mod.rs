@@ -15,8 +15,8 @@ use firewall_common::{
     headers::{self, Headers},
     image::Block,
     interface::LinkType,
-    judge::{self, Env, LiveFlows, Work},
-    plain::Plain,
+    judge::{self, Assured, Env, LiveFlows, Work},
+    plain::{Plain, PlainRecord},
     reason::Reason,
     tables::SliceImage,
     verdict::Decision,
@@ -36,6 +36,7 @@ pub struct HostEngine {
     half_flows: HostBuckets,
     tables: HostTables,
     clock: ClockScale,
+    short_ways: bool,
 }
 
 impl HostEngine {
@@ -62,6 +63,7 @@ impl HostEngine {
             half_flows: HostBuckets::new(BUCKETS),
             tables: HostTables::default(),
             clock,
+            short_ways: true,
         };
         engine.load(0, image, 1, timeouts(clock));
         engine.switch(Cell {
@@ -71,6 +73,12 @@ impl HostEngine {
             deadline_ticks: None,
         });
         engine
+    }
+
+    /// Judges every packet by the whole path from now on. The short ways of plain packets decide alike; tests hold the
+    /// one against the other.
+    pub fn take_no_short_ways(&mut self) {
+        self.short_ways = false;
     }
 
     /// The length of this host's ticks.
@@ -139,13 +147,13 @@ impl HostEngine {
         now_ticks: u32,
     ) -> Decision {
         let (slot, mode) = Cell::effective(self.control.cell, now_ticks);
-        if link == LinkType::Ethernet
+        if self.short_ways
+            && link == LinkType::Ethernet
             && mode == Mode::Normal
             && let Some(packet) = Plain::read(&frame, hook)
-            && let Some(live) = self.live(slot, now_ticks)
-            && let Some(rule) = live.plain(&packet, hook)
+            && let Some(decision) = self.plain(&packet, frame, hook, interface_slot, slot, now_ticks)
         {
-            return Decision::of_flow(rule);
+            return decision;
         }
         match headers::parse(&frame, link) {
             Ok(mut headers) => {
@@ -188,14 +196,27 @@ impl HostEngine {
         ) else {
             return Decision::by(Reason::NoPolicy);
         };
-        if mode == Mode::Normal
+        if self.short_ways
+            && mode == Mode::Normal
             && let Some(live) = self.live(number, now_ticks)
             && let Some(passed) = judge::live(&live, headers, hook)
         {
             return passed;
         }
-        let env = Env {
-            image: &SliceImage(image),
+        let image = SliceImage(image);
+        let env = self.env(&image, slot, mode, now_ticks);
+        judge::judge(&env, &frame, headers, hook, &mut Work::zeroed())
+    }
+
+    fn env<'a>(
+        &'a self,
+        image: &'a SliceImage<'a>,
+        slot: &'a SlotControl,
+        mode: Mode,
+        now_ticks: u32,
+    ) -> Env<'a, SliceImage<'a>, HostBuckets, HostBuckets, HostTables> {
+        Env {
+            image,
             flows: self.table(),
             half_flows: Table {
                 buckets: &self.half_flows,
@@ -207,7 +228,33 @@ impl HostEngine {
             mode,
             now_ticks,
             has_bans: self.control.bans != 0,
-        };
-        judge::judge(&env, &frame, headers, hook, &mut Work::zeroed())
+        }
+    }
+
+    /// The short ways of a plain packet.
+    fn plain(
+        &self,
+        packet: &Plain,
+        frame: &[u8],
+        hook: Hook,
+        interface_slot: u8,
+        number: u8,
+        now_ticks: u32,
+    ) -> Option<Decision> {
+        let live = self.live(number, now_ticks)?;
+        let hash = packet.key.hash(&self.control.seed);
+        match live.plain(packet, hash, hook) {
+            Assured::Live(rule) => return Some(Decision::of_flow(rule)),
+            Assured::Held => return None,
+            Assured::Unknown => {}
+        }
+        if hook == Hook::Egress {
+            return None;
+        }
+        let image = SliceImage(self.images.get(usize::from(number))?.as_ref()?);
+        let env = self.env(&image, live.slot, Mode::Normal, now_ticks);
+        let frame_bytes = u32::try_from(frame.len()).ok()?;
+        let record = PlainRecord::new(packet, hash, frame_bytes, interface_slot, number);
+        judge::first(&env, &record, &mut Work::zeroed())
     }
 }

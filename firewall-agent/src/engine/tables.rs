@@ -12,6 +12,7 @@ use firewall_common::{
     flow::{BUCKET_WAYS, Bucket, Flow, FlowKey},
     fragment::{FragmentKey, FragmentRecord, ORPHANS_PER_SOURCE, ORPHANS_TOTAL},
     tables::{Buckets, SlowTables},
+    word::Word,
 };
 
 /// Ticks of a budget's window: about a second.
@@ -19,18 +20,24 @@ const WINDOW_TICKS: u32 = 16;
 
 /// A flow table.
 #[derive(Debug)]
-pub struct HostBuckets(Vec<Bucket>);
+pub struct HostBuckets {
+    buckets: Vec<Bucket>,
+    filters: Vec<Word>,
+}
 
 impl HostBuckets {
     /// An empty table of so many buckets.
     #[must_use]
     pub fn new(buckets: u32) -> Self {
-        Self((0..buckets).map(|_| Bucket::new()).collect())
+        Self {
+            buckets: (0..buckets).map(|_| Bucket::new()).collect(),
+            filters: (0..buckets).map(|_| Word::new(0)).collect(),
+        }
     }
 
     /// Every flow in the table, expired ones included.
     pub fn iter(&self) -> impl Iterator<Item = (FlowKey, Flow)> + '_ {
-        self.0
+        self.buckets
             .iter()
             .flat_map(|bucket| (0..BUCKET_WAYS).filter_map(|way| bucket.read(way)))
             .map(|(key, found)| (key, found.flow()))
@@ -39,7 +46,11 @@ impl HostBuckets {
 
 impl Buckets for HostBuckets {
     fn bucket(&self, index: u32) -> Option<&Bucket> {
-        self.0.get(index as usize)
+        self.buckets.get(index as usize)
+    }
+
+    fn filter(&self, index: u32) -> Option<&Word> {
+        self.filters.get(index as usize)
     }
 }
 

@@ -13,7 +13,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Flow, FlowKey, Timeouts};
+use super::{Flow, FlowKey, Timeouts, filter};
 use crate::{cell::reached, opaque::masked, tables::Buckets, word::Word};
 
 /// Entries in a bucket.
@@ -408,23 +408,34 @@ pub struct Table<'a, B> {
 
 impl<'a, B: Buckets> Table<'a, B> {
     #[inline(always)]
+    const fn primary_index(&self, hash: u64) -> u32 {
+        hash as u32 & self.mask
+    }
+
+    #[inline(always)]
+    const fn secondary_index(&self, hash: u64) -> u32 {
+        let step = ((hash >> 32) as u32).wrapping_mul(0x9e37_79b1) | 1;
+        (hash as u32 ^ step) & self.mask
+    }
+
+    #[inline(always)]
     fn primary(&self, hash: u64) -> Option<&'a Bucket> {
-        self.buckets.bucket(hash as u32 & self.mask)
+        self.buckets.bucket(self.primary_index(hash))
     }
 
     #[inline(always)]
     fn secondary(&self, hash: u64) -> Option<&'a Bucket> {
-        let step = ((hash >> 32) as u32).wrapping_mul(0x9e37_79b1) | 1;
-        self.buckets.bucket((hash as u32 ^ step) & self.mask)
+        self.buckets.bucket(self.secondary_index(hash))
     }
 
     /// The live flow of this key, for packets that most probably have one. As [`Self::find`], but the preferred way is
-    /// looked at before the index.
+    /// looked at first, then the filter, before the index.
     #[inline(always)]
     pub fn find_live(&self, words: &[u64; 5], hash: u64) -> Option<Found<'a>> {
         match self.primary(hash)?.find_preferred(words, hash) {
             Some(found) => Some(found),
-            None => self.find(words, hash),
+            None if self.may_hold(hash) => self.find(words, hash),
+            None => None,
         }
     }
 
@@ -440,6 +451,25 @@ impl<'a, B: Buckets> Table<'a, B> {
             return None;
         }
         self.secondary(hash)?.find(words, tag)
+    }
+
+    /// Whether there may be a flow of this hash. Nearly always, one look at eight bytes tells that there is none. Tags
+    /// of ended flows stay in a filter until their places are taken.
+    #[inline(always)]
+    pub fn may_hold(&self, hash: u64) -> bool {
+        let Some(filter) = self.buckets.filter(self.primary_index(hash)) else {
+            return true;
+        };
+        let word = filter.load();
+        if filter::names(word, hash) {
+            return true;
+        }
+        if !filter::has_overflowed(word) {
+            return false;
+        }
+        self.buckets
+            .filter(self.secondary_index(hash))
+            .is_none_or(|filter| filter::names(filter.load(), hash))
     }
 
     /// As [`Self::find`]; a function of its own on BPF, for its share of the 512 bytes of stack.
@@ -491,8 +521,16 @@ impl<'a, B: Buckets> Table<'a, B> {
         let tag = hash & !LOW_HALF;
         let now = new.flow as u32;
         let way = primary.place(hash, now, timeouts, evict);
+        let filter = self.buckets.filter(self.primary_index(hash));
         if way != NO_PLACE {
+            if let Some(filter) = filter {
+                filter.store(filter::naming(filter.load(), way, hash));
+            }
             return (primary.write(way, tag, new), lock_word);
+        }
+        // The mark comes before the flow: who finds the flow missing has seen no mark either.
+        if let Some(filter) = filter {
+            filter.store(filter::overflowed(filter.load()));
         }
         let written = self.write_secondary(new, hash, timeouts);
         (
@@ -510,6 +548,11 @@ impl<'a, B: Buckets> Table<'a, B> {
         let bucket = self.secondary(hash)?;
         let lock_word = bucket.lock()?;
         let way = bucket.place(hash, new.flow as u32, timeouts, false);
+        if way != NO_PLACE
+            && let Some(filter) = self.buckets.filter(self.secondary_index(hash))
+        {
+            filter.store(filter::naming(filter.load(), way, hash));
+        }
         let written = bucket.write(way, hash & !LOW_HALF, new);
         bucket.unlock(lock_word);
         written

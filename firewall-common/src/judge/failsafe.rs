@@ -14,7 +14,7 @@ use crate::{
     wire::{protocol, tcp},
 };
 
-const DNS_PORT: u16 = 53;
+pub(super) const DNS_PORT: u16 = 53;
 
 /// The failsafe's verdict on a packet, if it has one.
 #[inline(always)]
@@ -76,7 +76,7 @@ pub(super) fn covers<I: Image, A, H, S>(
 }
 
 #[inline(always)]
-fn is_management_port(image: &HeaderView<'_>, port: u16) -> bool {
+pub(super) fn is_management_port(image: &HeaderView<'_>, port: u16) -> bool {
     let [a, b, c, d] = image.management_ports();
     port != 0 && (port == a || port == b || port == c || port == d)
 }

@@ -25,12 +25,24 @@ pub struct LiveFlows<'a, A> {
     pub now_ticks: u32,
 }
 
+/// What the table of assured flows says of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assured {
+    /// The packet changes nothing but the time of a live flow, which this rule has let in.
+    Live(u16),
+    /// There is a flow of these ends, and more has to be looked at.
+    Held,
+    /// There is none.
+    Unknown,
+}
+
 impl<A: Buckets> LiveFlows<'_, A> {
-    /// The rule that let in the flow of a packet which changes nothing but the time; `None` where more has to be
-    /// looked at. `acknowledges` is the acknowledgement number of an outgoing TCP segment.
+    /// What the table says; `acknowledges` is the acknowledgement number of an outgoing TCP segment.
     #[inline(always)]
-    fn rule(&self, key: &FlowKey, acknowledges: Option<u32>) -> Option<u16> {
-        let found = self.table.find_live(key.words(), key.hash(self.seed))?;
+    fn look_up(&self, key: &FlowKey, hash: u64, acknowledges: Option<u32>) -> Assured {
+        let Some(found) = self.table.find_live(key.words(), hash) else {
+            return Assured::Unknown;
+        };
         let flow = found.flow();
         let steady = if key.protocol == protocol::TCP {
             matches!(flow.state, State::Established | State::HalfClosed)
@@ -42,22 +54,27 @@ impl<A: Buckets> LiveFlows<'_, A> {
             || flow.is_expired(self.now_ticks, &self.slot.timeouts_ticks)
             || flows::rule_expired(found.expires_ticks(), self.now_ticks)
         {
-            return None;
+            return Assured::Held;
         }
         if let Some(number) = acknowledges {
             found.acknowledge(number);
         }
         found.touch(self.now_ticks);
-        Some(flow.rule)
+        Assured::Live(flow.rule)
     }
 
-    /// As [`live`], for a plain packet.
+    /// As [`live`], for a plain packet of this hash. One that opens a connection is none of a live flow: the table is
+    /// not asked.
     #[inline(always)]
     #[must_use]
-    pub fn plain(&self, packet: &Plain, hook: Hook) -> Option<u16> {
+    pub fn plain(&self, packet: &Plain, hash: u64, hook: Hook) -> Assured {
+        if packet.opens {
+            return Assured::Unknown;
+        }
         let is_acknowledgement = matches!(hook, Hook::Egress) && packet.key.protocol == protocol::TCP;
-        self.rule(
+        self.look_up(
             &packet.key,
+            hash,
             is_acknowledgement.then_some(packet.tcp_acknowledgement),
         )
     }
@@ -83,6 +100,9 @@ pub fn live<A: Buckets>(live: &LiveFlows<'_, A>, headers: &Headers, hook: Hook) 
             acknowledges = Some(headers.tcp_acknowledgement);
         }
     }
-    let rule = live.rule(&FlowKey::of(headers, hook), acknowledges)?;
-    Some(Decision::of_flow(rule))
+    let key = FlowKey::of(headers, hook);
+    match live.look_up(&key, key.hash(live.seed), acknowledges) {
+        Assured::Live(rule) => Some(Decision::of_flow(rule)),
+        Assured::Held | Assured::Unknown => None,
+    }
 }

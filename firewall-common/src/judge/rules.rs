@@ -279,7 +279,7 @@ fn is_forwarded<I: Image>(
 }
 
 #[inline(always)]
-fn decision(record: &VerdictRecord) -> Decision {
+pub(super) fn decision(record: &VerdictRecord) -> Decision {
     let verdict = match record.verdict {
         0 => Verdict::Pass,
         2 => Verdict::Reject,

@@ -20,6 +20,11 @@ pub struct InMemory {
 }
 
 impl InMemory {
+    /// See [`HostEngine::take_no_short_ways`].
+    pub fn take_no_short_ways(&mut self) {
+        self.engine.take_no_short_ways();
+    }
+
     fn load_as(&mut self, slot: u8, image: &SlotImage<'_>, epoch: u32) {
         let timeouts = timeouts(&image.timers, self.engine.clock());
         self.engine.load(slot, image.blocks, epoch, timeouts);

@@ -1,0 +1,136 @@
+//! The short way of a first packet: a plain packet of no flow, which the policy most probably drops. In a flood nearly
+//! every packet is one.
+//!
+//! What is decided here is what the whole path decides, in the same order and for the same reason; everything that
+//! would take more than a few look-ups is left to that.
+
+use super::{Env, Work, failsafe, rules};
+use crate::{
+    address::{Address, Family},
+    classify::{self, MatchKey, Question},
+    flow::FlowKey,
+    image::{Chain, NO_BLOCK, UNTAGGED, image_flags},
+    interval,
+    plain::PlainRecord,
+    reason::Reason,
+    tables::{Buckets, Image, SlowTables},
+    verdict::{Decision, Verdict},
+    wire::protocol,
+};
+
+/// The verdict on a plain packet that has come in and that no assured flow knows; `None` where more has to be looked
+/// at. The mode in force is [`crate::cell::Mode::Normal`].
+#[inline(always)]
+pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
+    env: &Env<'_, I, A, H, S>,
+    packet: &PlainRecord,
+    work: &mut Work,
+) -> Option<Decision> {
+    let key = &packet.key;
+    let family = if key.family == Family::V4 as u8 {
+        Family::V4
+    } else {
+        Family::V6
+    };
+    if is_odd(key, family) || may_have_flow(env, packet) {
+        return None;
+    }
+    let image = classify::header(env.image)?;
+    if env.image.forget(may_be_failsafe(env, key)) != 0 {
+        return None;
+    }
+    if env.has_bans && env.slow.is_banned(family, key.remote, env.now_ticks) {
+        return Some(Decision::by(Reason::Banned));
+    }
+    if key.protocol == protocol::TCP && packet.opens == 0 {
+        let picked_up = image.flags() & image_flags::MIDFLOW_PICKUP != 0;
+        return (!picked_up).then_some(Decision::by(Reason::TcpNoState));
+    }
+    if image.flags() & image_flags::FORWARDS != 0 {
+        return None;
+    }
+    ask(packet, work);
+    let image = classify::header(env.image)?;
+    let record = classify::answer(env.image, &image, &mut work.question)?;
+    (record.verdict == Verdict::Drop as u8).then(|| rules::decision(&record))
+}
+
+/// 1 where the failsafe may let the packet in.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn may_be_failsafe<I: Image, A, H, S>(env: &Env<'_, I, A, H, S>, key: &FlowKey) -> u32 {
+    let Some(image) = classify::header(env.image) else {
+        return 1;
+    };
+    let is_v4 = key.family == Family::V4 as u8;
+    let (management, resolvers) = if is_v4 {
+        (image.management_v4(), image.resolvers_v4())
+    } else {
+        (image.management_v6(), image.resolvers_v6())
+    };
+    let is_management = key.protocol == protocol::TCP && failsafe::is_management_port(&image, key.local_port);
+    if is_management && may_be_member(env.image, management, key) {
+        return 1;
+    }
+    u32::from(key.remote_port == failsafe::DNS_PORT && may_be_member(env.image, resolvers, key))
+}
+
+/// Whether the remote end may be in an address tree; of large trees nothing is known.
+#[inline(always)]
+fn may_be_member<I: Image>(image: &I, tree: u32, key: &FlowKey) -> bool {
+    if tree == NO_BLOCK {
+        return false;
+    }
+    let found = if key.family == Family::V4 as u8 {
+        interval::find_in_small(image, tree, key.remote.low as u32)
+    } else {
+        interval::find_in_small(image, tree, key.remote.to_u128())
+    };
+    found != Some(0)
+}
+
+/// Leaves the question for the classifier in memory.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn ask(packet: &PlainRecord, work: &mut Work) {
+    let (family, chain) = if packet.key.family == Family::V4 as u8 {
+        (Family::V4, Chain::InputV4)
+    } else {
+        (Family::V6, Chain::InputV6)
+    };
+    work.question = Question::new(chain, &match_key(packet, family));
+}
+
+/// Addresses that are refused or let through before the rules, and DHCP: see [`super::spoof`] and
+/// [`super::protected`].
+#[inline(always)]
+fn is_odd(key: &FlowKey, family: Family) -> bool {
+    let no_source = |address: Address| {
+        address.is_multicast(family)
+            || address.is_loopback(family)
+            || address.is_limited_broadcast(family)
+            || address.is_unspecified()
+    };
+    no_source(key.remote)
+        || key.local.is_loopback(family)
+        || key.local.is_unspecified()
+        || (key.protocol == protocol::UDP && matches!(key.remote_port, 67 | 547))
+}
+
+/// Whether a flow that the entry has not looked for may know the packet.
+#[inline(always)]
+fn may_have_flow<I, A: Buckets, H: Buckets, S>(env: &Env<'_, I, A, H, S>, packet: &PlainRecord) -> bool {
+    env.half_flows.may_hold(packet.hash) || (packet.opens != 0 && env.flows.may_hold(packet.hash))
+}
+
+#[inline(always)]
+const fn match_key(packet: &PlainRecord, family: Family) -> MatchKey {
+    MatchKey {
+        family,
+        source: packet.key.remote,
+        destination: packet.key.local,
+        protocol: packet.key.protocol,
+        source_port: packet.key.remote_port,
+        destination_port: packet.key.local_port,
+        vlan: UNTAGGED,
+        interface_slot: packet.interface_slot,
+    }
+}
