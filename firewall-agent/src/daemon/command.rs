@@ -144,9 +144,16 @@ fn execute(arguments: &Arguments) -> Result<(), CommandError> {
     }
 }
 
+/// Threads that run the agent's tasks; what blocks has threads of its own.
+const WORKERS: usize = 2;
+
 fn serve(settings: Settings) -> Result<(), CommandError> {
     let dataplane = Box::new(KernelDataplane::new(KernelSettings::from(&settings)));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One for each CPU would be memory for nothing on a large machine: the agent hardly ever has work.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(run(settings, dataplane));
     // What still runs may be the verifier's work for a change to come.
     runtime.shutdown_timeout(LAST_PATIENCE);

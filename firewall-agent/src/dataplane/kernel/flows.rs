@@ -2,10 +2,14 @@
 
 use std::{collections::HashMap, os::fd::AsFd};
 
-use firewall_common::flow::{FlowKey, NewFlow, Table};
+use firewall_common::{
+    abi::names,
+    flow::{FlowKey, Found, NewFlow, Table},
+};
 
 use super::{
     admin::insert_flow,
+    pins::file,
     routes::Routes,
     session::{Session, list_links},
     slots::settings,
@@ -23,13 +27,21 @@ impl Session {
     }
 
     pub(super) fn visit_flows(&self, visit: &mut dyn FnMut(&FlowView) -> bool) -> Result<(), DataplaneError> {
+        self.scan_flows(&mut |view, _| visit(view))
+    }
+
+    /// Shows each live flow of both tables to `visit` until that returns false.
+    fn scan_flows(&self, visit: &mut dyn FnMut(&FlowView, &Found<'_>) -> bool) -> Result<(), DataplaneError> {
         let context = self.flow_context()?;
-        for (table, flows) in [
-            (FlowTable::Assured, &self.maps.flows),
-            (FlowTable::Half, &self.maps.half_flows),
+        for (table, flows, name) in [
+            (FlowTable::Assured, &self.maps.flows, names::FLOWS),
+            (FlowTable::Half, &self.maps.half_flows, names::HALF_FLOWS),
         ] {
-            if !scan(table, flows.iter(), &context, &mut |view, _| visit(view)) {
-                break;
+            for window in flows.windows() {
+                let window = window.map_err(file("map", &self.pins.path(name)))?;
+                if !scan(table, window.iter(), &context, visit) {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -39,24 +51,23 @@ impl Session {
         &self,
         which: &mut dyn FnMut(&FlowView) -> bool,
     ) -> Result<u64, DataplaneError> {
-        let context = self.flow_context()?;
         let mut deleted = 0;
-        for (table, flows) in [
-            (FlowTable::Assured, &self.maps.flows),
-            (FlowTable::Half, &self.maps.half_flows),
-        ] {
-            scan(table, flows.iter(), &context, &mut |view, found| {
-                deleted += u64::from(which(view) && found.delete());
-                true
-            });
-        }
+        self.scan_flows(&mut |view, found| {
+            deleted += u64::from(which(view) && found.delete());
+            true
+        })?;
         Ok(deleted)
     }
 
     pub(super) fn delete_flow(&self, key: &FlowKey) -> bool {
         let control = self.control();
-        let assured = delete(&self.maps.flows, control.flow_mask, key, &control.seed);
-        let half = delete(&self.maps.half_flows, control.half_flow_mask, key, &control.seed);
+        let assured = delete(&self.maps.flows.probe(), control.flow_mask, key, &control.seed);
+        let half = delete(
+            &self.maps.half_flows.probe(),
+            control.half_flow_mask,
+            key,
+            &control.seed,
+        );
         assured || half
     }
 
@@ -92,7 +103,7 @@ impl Session {
         let control = self.control();
         let (words, hash) = (flow.key.words(), flow.key.hash(&control.seed));
         let assured = Table {
-            buckets: &self.maps.flows,
+            buckets: &self.maps.flows.probe(),
             mask: control.flow_mask,
         };
         let found = assured.find(words, hash);

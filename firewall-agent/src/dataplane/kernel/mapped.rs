@@ -9,9 +9,7 @@ use std::{
 use bytemuck::Zeroable;
 use firewall_common::{
     control::{Control, SlotControl},
-    flow::Bucket,
     image::Block,
-    tables::Buckets,
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -41,33 +39,6 @@ impl<T> Shared<T> {
 
     fn entry(&self, index: usize) -> Option<*mut T> {
         (index < self.count).then(|| self.memory.as_mut_ptr().cast::<T>().wrapping_add(index))
-    }
-}
-
-/// One of the flow tables.
-#[derive(Debug)]
-pub(super) struct MappedFlows(Shared<Bucket>);
-
-impl MappedFlows {
-    pub(super) fn map(map: BorrowedFd<'_>, buckets: u32) -> io::Result<Self> {
-        Shared::map(map, buckets).map(Self)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Bucket> {
-        (0..self.0.count).filter_map(|index| self.at(index))
-    }
-
-    fn at(&self, index: usize) -> Option<&Bucket> {
-        let bucket = self.0.entry(index)?;
-        // SAFETY: the entry lies in the mapping, which lives as long as `self`. A bucket consists of words that are
-        // only ever accessed atomically, any bytes are a bucket, and pages are aligned to more than 64 bytes.
-        Some(unsafe { &*bucket })
-    }
-}
-
-impl Buckets for MappedFlows {
-    fn bucket(&self, index: u32) -> Option<&Bucket> {
-        self.at(usize::try_from(index).ok()?)
     }
 }
 
@@ -141,7 +112,7 @@ impl MappedControl {
     }
 }
 
-/// The image of a slot.
+/// The image of a slot, mapped while it is written.
 #[derive(Debug)]
 pub(super) struct MappedImage(Shared<Block>);
 

@@ -6,8 +6,9 @@ use aya::maps::{HashMap, Map, MapData, MapError, MapInfo};
 use firewall_common::{abi::names, control::Control, flow::Bucket};
 
 use super::{
+    flow_map::FlowMap,
     interfaces::InterfaceTable,
-    mapped::{MappedControl, MappedFlows},
+    mapped::MappedControl,
     object::MapSizes,
     pins::{Pins, file},
 };
@@ -19,8 +20,8 @@ pub(super) type AddressKey = [u64; 2];
 /// Open shared maps.
 pub(super) struct Maps {
     pub(super) control: MappedControl,
-    pub(super) flows: MappedFlows,
-    pub(super) half_flows: MappedFlows,
+    pub(super) flows: FlowMap,
+    pub(super) half_flows: FlowMap,
     pub(super) interfaces: InterfaceTable,
     pub(super) local_addresses: HashMap<MapData, AddressKey, u64>,
     pub(super) rule_counters: MapData,
@@ -54,8 +55,8 @@ impl Maps {
         Ok(Self {
             control: MappedControl::map(open(pins, names::CONTROL)?.fd().as_fd())
                 .map_err(file("map", &pins.path(names::CONTROL)))?,
-            flows: mapped_flows(pins, names::FLOWS, sizes.flow_buckets)?,
-            half_flows: mapped_flows(pins, names::HALF_FLOWS, sizes.half_flow_buckets)?,
+            flows: FlowMap::new(open(pins, names::FLOWS)?, sizes.flow_buckets),
+            half_flows: FlowMap::new(open(pins, names::HALF_FLOWS)?, sizes.half_flow_buckets),
             interfaces: InterfaceTable::open(pins)?,
             local_addresses: typed(pins, names::LOCAL_ADDRESSES)?,
             rule_counters: open(pins, names::RULE_COUNTERS)?,
@@ -67,10 +68,6 @@ impl Maps {
             sizes,
         })
     }
-}
-
-fn mapped_flows(pins: &Pins, name: &'static str, buckets: u32) -> Result<MappedFlows, DataplaneError> {
-    MappedFlows::map(open(pins, name)?.fd().as_fd(), buckets).map_err(file("map", &pins.path(name)))
 }
 
 /// Opens a pinned map.

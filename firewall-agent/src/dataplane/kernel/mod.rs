@@ -9,6 +9,7 @@ mod attach;
 mod clock;
 mod counters;
 mod ethtool;
+mod flow_map;
 mod flows;
 mod interfaces;
 mod links;

@@ -1,6 +1,6 @@
 //! Policies in slots: loading, reading back, switching.
 
-use std::os::fd::AsFd;
+use std::{os::fd::AsFd, path::PathBuf};
 
 use aya::maps::MapData;
 use bytemuck::{Zeroable, pod_read_unaligned};
@@ -39,7 +39,7 @@ const BATCH: u32 = 4096;
 #[derive(Debug)]
 pub(super) struct Image {
     map: MapData,
-    memory: MappedImage,
+    path: PathBuf,
     capacity: u32,
 }
 
@@ -52,12 +52,16 @@ impl Image {
         if usize::try_from(info.value_size()) != Ok(BLOCK_BYTES) || capacity < HEADER_BLOCKS {
             return Err(DataplaneError::MissingMap { map: names::IMAGE });
         }
-        let memory = MappedImage::map(opened.fd().as_fd(), capacity).map_err(file("map", &path))?;
         Ok(Self {
             map: opened,
-            memory,
+            path,
             capacity,
         })
+    }
+
+    /// Its memory, to be written: mapped for no longer, since all of it counts as this process's.
+    fn mapped(&self) -> Result<MappedImage, DataplaneError> {
+        MappedImage::map(self.map.fd().as_fd(), self.capacity).map_err(file("map", &self.path))
     }
 
     /// Reads blocks by system calls: what the kernel has, not what this process has mapped.
@@ -281,7 +285,7 @@ impl Slots {
         let image = self.images.get(usize::from(slot)).and_then(Option::as_ref);
         let image = image.ok_or(DataplaneError::SlotEmpty { slot })?;
         image
-            .memory
+            .mapped()?
             .write_all(blocks)
             .ok_or(DataplaneError::ImageTooLarge {
                 blocks: blocks.len(),
@@ -312,9 +316,10 @@ impl Slots {
                 block: *index,
             })? = *block;
         }
+        let memory = image.mapped()?;
         for (index, block) in patch {
             // It was found to lie inside.
-            let _ = image.memory.write(*index as usize, block);
+            let _ = memory.write(*index as usize, block);
         }
         let digest = image_digest(&wanted);
         if image_digest(&image.read_whole()?) == digest {
