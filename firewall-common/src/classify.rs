@@ -1,7 +1,9 @@
 //! First match of a packet over the rules of a chain.
 //!
-//! Each dimension that the chain uses maps a header field to a bit vector over the rules; the verdict is the first
-//! bit of their AND (Lakshman and Stiliadis, SIGCOMM 1998). Dimensions that no rule uses cost one comparison.
+//! Each dimension that the chain uses maps a header field to a row: a bit vector over the rules (Lakshman and
+//! Stiliadis, SIGCOMM 1998). In chains of more than one block of rules, summaries of the rows say which words of the
+//! vectors are worth a look (Baboescu and Varghese, SIGCOMM 2001); rules that are alike stand in the same words.
+//! Dimensions that no rule uses cost one comparison.
 
 use core::mem::offset_of;
 
@@ -10,13 +12,13 @@ use bytemuck::{Pod, Zeroable};
 use crate::{
     address::{Address, Family},
     image::{
-        Block, CHAINS, Chain, ChainDescriptor, Dimension, ImageHeader, MAX_CHAIN_RULES, MAX_VECTOR_BLOCKS,
-        NO_BLOCK, RULES_PER_BLOCK,
+        Block, CHAINS, Chain, ChainDescriptor, Dimension, ENTRIES_PER_WORD, ImageHeader, MAX_CHAIN_RULES,
+        NO_BLOCK, ORDER_PER_BLOCK,
     },
     interface::INTERFACE_SLOTS,
-    interval,
-    opaque::incremented,
+    opaque::{masked, reloaded},
     tables::Image,
+    trie,
     verdict::{VERDICTS_PER_BLOCK, VerdictRecord},
 };
 
@@ -126,7 +128,7 @@ impl HeaderView<'_> {
     }
 }
 
-/// A key and the chain to look in, in plain memory.
+/// A key and the chain to look in, in plain memory, and how far the look-up has come.
 ///
 /// The eBPF programs keep it in a map: what they read back from there is unknown to the verifier, which then walks
 /// the classifier once, and not once for each way that led here.
@@ -136,15 +138,31 @@ pub struct Question {
     source: Address,
     destination: Address,
     chain: u32,
+    service: u32,
     source_port: u16,
-    destination_port: u16,
     vlan: u16,
-    protocol: u16,
     interface_slot: u16,
     is_v6: u16,
-    /// Put in by the classifier.
-    vectors: [Vector; VECTORS],
+    /// A word for [`Image::forget`] in [`Image::search`].
+    pub forgetting: u32,
+    /// Number of the entry that matches first of those seen; [`NO_MATCH`] or [`DAMAGED`].
+    best: u32,
+    /// How many of the rows are used.
+    used: u32,
+    /// The word of the summaries that `words` begins with.
+    from: u32,
+    /// Of the chain's descriptor.
+    summary_words: u32,
+    /// Of the chain's descriptor.
+    order: u32,
+    /// Blocks of the rows.
+    rows: [u32; ROWS],
+    /// What the rows have in common, in eight of their first words.
+    words: [u64; 8],
 }
+
+/// Rows that one look-up ANDs: of the dimensions and of the interface, and room to make a power of two.
+const ROWS: usize = 8;
 
 impl Question {
     /// Asks for `key` in `chain`.
@@ -155,16 +173,19 @@ impl Question {
             source: key.source,
             destination: key.destination,
             chain: chain as u32,
+            service: (key.protocol as u32) << 16 | key.destination_port as u32,
             source_port: key.source_port,
-            destination_port: key.destination_port,
             vlan: key.vlan,
-            protocol: key.protocol as u16,
             interface_slot: key.interface_slot as u16,
             is_v6: matches!(key.family, Family::V6) as u16,
-            vectors: [Vector {
-                base: NO_BLOCK,
-                mask: 0,
-            }; VECTORS],
+            forgetting: 0,
+            best: NO_MATCH,
+            used: 0,
+            from: 0,
+            summary_words: 0,
+            order: 0,
+            rows: [0; ROWS],
+            words: [u64::MAX; 8],
         }
     }
 
@@ -172,7 +193,19 @@ impl Question {
     const fn family(&self) -> Family {
         if self.is_v6 == 0 { Family::V4 } else { Family::V6 }
     }
+
+    /// Adds a row. How many there are goes through memory: the verifier would keep each number apart.
+    #[inline(always)]
+    fn add(&mut self, row: u32) {
+        let place = reloaded(&self.used);
+        self.rows[place as usize & (ROWS - 1)] = row;
+        self.used = place.wrapping_add(1);
+    }
 }
+
+/// Above every number of an entry.
+const NO_MATCH: u32 = MAX_CHAIN_RULES;
+const DAMAGED: u32 = MAX_CHAIN_RULES + 1;
 
 /// The verdict record of the first rule that matches, or of the chain's default. `None` only where the image is
 /// damaged.
@@ -186,7 +219,7 @@ pub fn classify<I: Image>(
     answer(image, header, &mut Question::new(chain, key))
 }
 
-/// As [`classify`].
+/// As [`classify`]. A question can be answered once.
 ///
 /// A function of its own on BPF, for its share of the 512 bytes of stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
@@ -197,15 +230,20 @@ pub fn answer<I: Image>(
 ) -> Option<VerdictRecord> {
     let descriptor: &ChainDescriptor = bytemuck::cast_ref(image.block(header.chain(question.chain))?);
     look_up(image, descriptor, question)?;
-    let number = match scan(
-        image,
-        &question.vectors,
-        descriptor.vector_blocks,
-        descriptor.rules,
-    ) {
+    narrow(image, question)?;
+    if reloaded(&descriptor.summary_words) == 0 {
+        let bit = first_bit(&question.words).unwrap_or(NO_MATCH);
+        // With no dimension in use every bit is set, those after the last rule too.
+        question.best = if bit < descriptor.rules { bit } else { NO_MATCH };
+    } else {
+        question.summary_words = descriptor.summary_words;
+        question.order = descriptor.order;
+        image.search(question);
+    }
+    let number = match reloaded(&question.best) {
         DAMAGED => return None,
-        NO_MATCH => descriptor.default_verdict,
-        rule => descriptor.first_verdict.wrapping_add(rule),
+        NO_MATCH => reloaded(&descriptor.default_verdict),
+        entry => reloaded(&descriptor.first_verdict).wrapping_add(entry),
     };
     verdict(image, header.verdicts(), image.forget(number))
 }
@@ -218,150 +256,165 @@ fn verdict(image: &impl Image, base: u32, number: u32) -> Option<VerdictRecord> 
     Some(bytemuck::cast(words))
 }
 
-/// Dimensions, the interface among them.
-const VECTORS: usize = 7;
-
-/// The bit vector of one dimension. A dimension that the chain does not use has one block of ones, wherever it is
-/// read: a branch in the scan would double the ways that the verifier walks in each of its rounds.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Vector {
-    base: u32,
-    mask: u32,
-}
-
-#[inline(always)]
-const fn used(base: u32) -> Vector {
-    Vector { base, mask: u32::MAX }
-}
-
-/// Looks the bit vector of each dimension up and leaves them in the question, which lies in a map: the stack is
-/// needed for the scan.
+/// Looks the row of each dimension up and leaves them in the question.
 #[inline(always)]
 fn look_up<I: Image>(image: &I, chain: &ChainDescriptor, question: &mut Question) -> Option<()> {
-    let tree = |dimension: Dimension| chain.trees[dimension as usize];
-    let unused = Vector {
-        base: chain.all_ones,
-        mask: 0,
-    };
-    question.vectors = [unused; VECTORS];
-    if tree(Dimension::Source) != NO_BLOCK {
-        let base = find_address(
+    let trie = |dimension: Dimension| chain.tries[dimension as usize];
+    if trie(Dimension::Source) != NO_BLOCK {
+        let row = find_address(
             image,
-            tree(Dimension::Source),
+            trie(Dimension::Source),
             question.family(),
             &question.source,
         )?;
-        question.vectors[0] = used(base);
+        question.add(row);
     }
-    if tree(Dimension::Destination) != NO_BLOCK {
-        let base = find_address(
+    if trie(Dimension::Destination) != NO_BLOCK {
+        let row = find_address(
             image,
-            tree(Dimension::Destination),
+            trie(Dimension::Destination),
             question.family(),
             &question.destination,
         )?;
-        question.vectors[1] = used(base);
+        question.add(row);
     }
-    if tree(Dimension::Protocol) != NO_BLOCK {
-        question.vectors[2] = used(find_number(image, tree(Dimension::Protocol), question.protocol)?);
+    if trie(Dimension::Service) != NO_BLOCK {
+        let row = trie::find_number(image, trie(Dimension::Service), question.service)?;
+        question.add(row);
     }
-    if tree(Dimension::SourcePort) != NO_BLOCK {
-        question.vectors[3] = used(find_number(
-            image,
-            tree(Dimension::SourcePort),
-            question.source_port,
-        )?);
+    if trie(Dimension::SourcePort) != NO_BLOCK {
+        let port = u32::from(question.source_port);
+        let row = trie::find_number(image, trie(Dimension::SourcePort), port)?;
+        question.add(row);
     }
-    if tree(Dimension::DestinationPort) != NO_BLOCK {
-        let base = find_number(image, tree(Dimension::DestinationPort), question.destination_port)?;
-        question.vectors[4] = used(base);
-    }
-    if tree(Dimension::Vlan) != NO_BLOCK {
-        question.vectors[5] = used(find_number(image, tree(Dimension::Vlan), question.vlan)?);
+    if trie(Dimension::Vlan) != NO_BLOCK {
+        let row = trie::find_number(image, trie(Dimension::Vlan), u32::from(question.vlan))?;
+        question.add(row);
     }
     if chain.interfaces != NO_BLOCK {
-        let vectors_before = u32::from(question.interface_slot).wrapping_mul(chain.vector_blocks);
-        question.vectors[6] = used(chain.interfaces.wrapping_add(vectors_before));
+        let before = u32::from(question.interface_slot).wrapping_mul(chain.row_blocks);
+        question.add(chain.interfaces.wrapping_add(before));
     }
     Some(())
 }
 
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn find_number<I: Image>(image: &I, tree: u32, value: u16) -> Option<u32> {
-    interval::find(image, tree, value)
-}
-
-/// ANDs one block of a bit vector into `matched`.
+/// What an address leads to in a trie.
 #[inline(always)]
-fn narrow<I: Image>(image: &I, vector: Vector, at: u32, matched: &mut [u64; 8]) -> Option<()> {
-    let block = &image.block(vector.base.wrapping_add(at & vector.mask))?.0;
-    matched[0] &= block[0];
-    matched[1] &= block[1];
-    matched[2] &= block[2];
-    matched[3] &= block[3];
-    matched[4] &= block[4];
-    matched[5] &= block[5];
-    matched[6] &= block[6];
-    matched[7] &= block[7];
-    Some(())
-}
-
-/// Payload of the interval of an address tree that holds `address`.
-///
-/// A function of its own on BPF, for its share of the 512 bytes of stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-pub fn find_address<I: Image>(image: &I, tree: u32, family: Family, address: &Address) -> Option<u32> {
+pub fn find_address<I: Image>(image: &I, trie: u32, family: Family, address: &Address) -> Option<u32> {
     // Most callers know the family, which costs the verifier more than it saves: see `opaque::afresh`.
     if image.forget(family as u32) == Family::V4 as u32 {
-        interval::find(image, tree, address.low as u32)
+        trie::find_number(image, trie, address.low as u32)
     } else {
-        interval::find(image, tree, address.to_u128())
+        trie::find_v6(image, trie, address)
     }
 }
 
-/// Ordinal of the first rule of the chain that matches, of `rules` rules in `blocks` blocks; [`NO_MATCH`] or
-/// [`DAMAGED`] where there is none: a number fits a register.
-///
-/// A function of its own on BPF, for its share of the 512 bytes of stack. It calls no other one: before kernel 6.4 the
-/// verifier gives up telling states apart by what matters at a counter that is kept across a call.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn scan<I: Image>(image: &I, vectors: &[Vector; VECTORS], blocks: u32, rules: u32) -> u32 {
-    // A fixed bound for the verifier.
-    for at in 0..MAX_VECTOR_BLOCKS {
-        if at >= blocks {
+/// ANDs a block of words of all rows, from word `from` on, into the question.
+#[inline(always)]
+fn narrow<I: Image>(image: &I, question: &mut Question) -> Option<()> {
+    let block_before = question.from / 8;
+    let mut round = 0;
+    // The bound is for the verifier.
+    while round < ROWS {
+        if round as u32 >= reloaded(&question.used) {
             break;
         }
-        let bit = first_match(image, vectors, at);
-        if bit == DAMAGED {
-            return DAMAGED;
-        }
-        if bit != NO_MATCH {
-            let rule = at.wrapping_mul(RULES_PER_BLOCK).wrapping_add(bit);
-            // With no dimension in use every bit is set, those after the last rule too.
-            return if rule < rules { rule } else { NO_MATCH };
-        }
+        let block = &image.block(question.rows[round].wrapping_add(block_before))?.0;
+        let words = &mut question.words;
+        words[0] &= block[0];
+        words[1] &= block[1];
+        words[2] &= block[2];
+        words[3] &= block[3];
+        words[4] &= block[4];
+        words[5] &= block[5];
+        words[6] &= block[6];
+        words[7] &= block[7];
+        round += 1;
     }
-    NO_MATCH
+    Some(())
 }
 
-/// Above every ordinal.
-const NO_MATCH: u32 = MAX_CHAIN_RULES;
-const DAMAGED: u32 = MAX_CHAIN_RULES + 1;
+/// Most calls of [`visit`] for one question: one for each word of a bit vector, and one to end with.
+pub const MAX_VISITS: u32 = MAX_CHAIN_RULES / ENTRIES_PER_WORD + 1 + 1;
 
-/// The first of 512 rules that matches.
+/// Looks at the next word that the summaries leave; false where the search is over.
 #[inline(always)]
-fn first_match<I: Image>(image: &I, vectors: &[Vector; VECTORS], at: u32) -> u32 {
-    let mut matched = [u64::MAX; 8];
-    // Not unrolled: interleaved, the seven rounds would not fit on the stack.
-    let mut round = 0;
-    while let Some(vector) = vectors.get(round as usize) {
-        if narrow(image, *vector, at, &mut matched).is_none() {
-            return DAMAGED;
+pub fn visit<I: Image>(image: &I, question: &mut Question) -> bool {
+    match next_word(image, question) {
+        Some(true) => true,
+        Some(false) => false,
+        None => {
+            question.best = DAMAGED;
+            false
         }
-        round = incremented(round);
     }
-    first_bit(&matched).unwrap_or(NO_MATCH)
+}
+
+/// As [`visit`]; `None` where the image is damaged.
+#[inline(always)]
+fn next_word<I: Image>(image: &I, question: &mut Question) -> Option<bool> {
+    let Some(bit) = first_bit(&question.words) else {
+        let from = question.from.wrapping_add(8);
+        if from >= question.summary_words {
+            return Some(false);
+        }
+        question.from = from;
+        question.words = [u64::MAX; 8];
+        narrow(image, question)?;
+        return Some(true);
+    };
+    // Words that follow the summaries in a block are no summaries.
+    let place = question.from.wrapping_add(bit / 64);
+    if place >= question.summary_words {
+        return Some(false);
+    }
+    let words = question.words.get_mut(masked::<7>(bit as usize / 64))?;
+    *words &= words.wrapping_sub(1);
+    let word = place.wrapping_mul(64).wrapping_add(bit % 64);
+    // Words ascend by their first entry, so nothing better follows one that is worse.
+    let first = entry_at(image, question.order, word.wrapping_mul(ENTRIES_PER_WORD))?;
+    if first >= question.best {
+        return Some(false);
+    }
+    let matched = look_at(image, question, word)?;
+    if matched != 0 {
+        let at = word
+            .wrapping_mul(ENTRIES_PER_WORD)
+            .wrapping_add(matched.trailing_zeros());
+        let entry = entry_at(image, question.order, at)?;
+        if entry < question.best {
+            question.best = entry;
+        }
+    }
+    Some(true)
+}
+
+/// The entries of one word that match.
+#[inline(always)]
+fn look_at<I: Image>(image: &I, question: &Question, word: u32) -> Option<u64> {
+    // Of numbers of 32 bits from the row's start on.
+    let pointer = question.summary_words.wrapping_mul(2).wrapping_add(word / 8);
+    let (block_before, place) = (pointer / 16, pointer as usize % 16);
+    let mut matched = u64::MAX;
+    let mut round = 0;
+    while round < ROWS {
+        if round as u32 >= reloaded(&question.used) {
+            break;
+        }
+        let row = image.block(question.rows[round].wrapping_add(block_before))?;
+        let vector = (row.0.get(masked::<7>(place / 2))? >> (place % 2 * 32)) as u32;
+        matched &= image.block(vector)?.0[word as usize & 7];
+        round += 1;
+    }
+    Some(matched)
+}
+
+/// Number of the entry at a place of the bit vectors.
+#[inline(always)]
+fn entry_at<I: Image>(image: &I, order: u32, at: u32) -> Option<u32> {
+    let block = image.block(order.wrapping_add(at / ORDER_PER_BLOCK))?;
+    let word = block.0[at as usize / 4 & 7];
+    Some((word >> (at % 4 * 16)) as u32 & 0xffff)
 }
 
 #[inline(always)]

@@ -12,13 +12,12 @@ pub struct Block(pub [u64; 8]);
 
 /// Bytes in a block.
 pub const BLOCK_BYTES: usize = 64;
-/// Rules that one block of a bit vector covers.
-pub const RULES_PER_BLOCK: u32 = 512;
-/// Most verdict records (each a conjunction of matches) in one chain. The verifier walks the scan once for each block
-/// of them.
-pub const MAX_CHAIN_RULES: u32 = 16 * RULES_PER_BLOCK;
-/// Most blocks of a bit vector.
-pub const MAX_VECTOR_BLOCKS: u32 = MAX_CHAIN_RULES.div_ceil(RULES_PER_BLOCK);
+/// Entries of a chain that one word of a bit vector covers.
+pub const ENTRIES_PER_WORD: u32 = 64;
+/// Entries of a chain that one block of a bit vector covers.
+pub const ENTRIES_PER_BLOCK: u32 = 512;
+/// Most entries (each a conjunction of matches) in one chain.
+pub const MAX_CHAIN_RULES: u32 = 1 << 16;
 
 /// "FWIMAGE1" as bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"FWIMAGE1");
@@ -73,7 +72,7 @@ pub struct ImageHeader {
     pub flags: u32,
     /// Block of the [`ChainDescriptor`] of each chain.
     pub chains: [u32; CHAINS],
-    /// Interval trees of failsafe addresses; a payload of 1 is a member. [`NO_BLOCK`] where there are none.
+    /// Tries (see [`node`]) of failsafe addresses; a leaf of 1 is a member. [`NO_BLOCK`] where there are none.
     pub management_v4: u32,
     /// Likewise, IPv6.
     pub management_v6: u32,
@@ -127,67 +126,111 @@ pub enum Dimension {
     Source = 0,
     /// Destination address.
     Destination = 1,
-    /// IP protocol.
-    Protocol = 2,
+    /// `protocol << 16 | destination port`; ICMP has `type << 8 | code` in the place of the port, other protocols
+    /// zero.
+    Service = 2,
     /// Source port; zero where the protocol has none.
     SourcePort = 3,
-    /// Destination port, or ICMP `type << 8 | code`; zero where the protocol has neither.
-    DestinationPort = 4,
     /// VLAN identifier of the outermost tag, or [`UNTAGGED`].
-    Vlan = 5,
+    Vlan = 4,
 }
 
-/// Number of [`Dimension`]s that are interval trees.
-pub const DIMENSIONS: usize = 6;
+/// Number of [`Dimension`]s that are looked up in tries.
+pub const DIMENSIONS: usize = 5;
 
 /// Key of a packet without a tag in [`Dimension::Vlan`].
 pub const UNTAGGED: u16 = 0xffff;
 
-/// Where a chain's tables lie. One block.
+/// Where a chain's tables lie, and how its rows look. One block.
+///
+/// A trie leads to a row: which entries of the chain match in this dimension. The entries are put into an order in
+/// which those that are alike stand together, in words of 64 places; a place may be empty.
+///
+/// A chain of at most [`ENTRIES_PER_BLOCK`] entries keeps their order, and a row is one block, a bit for each. In
+/// longer ones a row starts with a summary, a bit for each word of its bit vector that is not zero (Baboescu and
+/// Varghese, SIGCOMM 2001), in [`Self::summary_words`] words of 64 bits. The numbers of the blocks of the bit vector
+/// follow, 32 bits each, in the next place on; rows share such blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ChainDescriptor {
-    /// Block of the [`TreeDescriptor`] of each dimension, or [`NO_BLOCK`] where no rule of the chain uses it. A
-    /// tree's payload is the block number of a bit vector.
-    pub trees: [u32; DIMENSIONS],
-    /// Block of the first of [`crate::interface::INTERFACE_SLOTS`] bit vectors, by interface slot, or [`NO_BLOCK`].
+    /// Trie (see [`node`]) of each dimension, or [`NO_BLOCK`] where no rule of the chain uses it. A leaf is the block of
+    /// a row.
+    pub tries: [u32; DIMENSIONS],
+    /// Block of the first of [`crate::interface::INTERFACE_SLOTS`] rows, by interface slot, or [`NO_BLOCK`].
     pub interfaces: u32,
-    /// Blocks of each bit vector of this chain.
-    pub vector_blocks: u32,
+    /// Blocks of each row of this chain.
+    pub row_blocks: u32,
+    /// Words of 64 bits of a summary; zero where rows are bit vectors.
+    pub summary_words: u32,
+    /// Block of the numbers of the entries in the order of their places, 16 bits each; [`NO_BLOCK`] where that is their
+    /// own order. Within a word they ascend, and words ascend by their first.
+    pub order: u32,
     /// Number of the verdict record of the chain's first rule.
     pub first_verdict: u32,
-    /// Rules (verdict records) in the chain, without the default.
+    /// Entries (verdict records) in the chain, without the default.
     pub rules: u32,
     /// Number of the verdict record of the chain's default.
     pub default_verdict: u32,
-    /// A block with every bit set, which stands in for the bit vector of a dimension that no rule uses.
-    pub all_ones: u32,
     /// Spare.
     pub reserved: [u32; 4],
 }
 
 const _: () = assert!(size_of::<ChainDescriptor>() == BLOCK_BYTES);
 
-/// Most levels of an interval tree.
-pub const TREE_LEVELS: usize = 10;
+/// Numbers in one block of [`ChainDescriptor::order`].
+pub const ORDER_PER_BLOCK: u32 = 32;
 
-/// A static tree over the sorted starts of intervals that cover a whole key space. One block.
+/// References to the nodes of a trie, 32 bits each. Keys are little-endian numbers.
 ///
-/// Level 0 holds every start in order, `64 / key size` to a block; level `n + 1` holds the first start of each block
-/// of level `n`. Places after the last start of a level repeat it. Keys are little-endian numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct TreeDescriptor {
-    /// Number of intervals; at least one.
-    pub count: u32,
-    /// Number of levels; at least one. The highest is a single block.
-    pub levels: u32,
-    /// First block of the payloads, sixteen `u32` to a block, by number of interval.
-    pub payload: u32,
-    /// First block of each level, level 0 first.
-    pub bases: [u32; TREE_LEVELS],
-    /// Spare.
-    pub reserved: [u32; 3],
+/// | bits | what |
+/// | --- | --- |
+/// | 31–30 | kind |
+/// | 29–24 | shift |
+/// | 23–0 | block; in a leaf bits 29–0 are what the key leads to |
+pub mod node {
+    /// The key ends here.
+    pub const LEAF: u32 = 0;
+    /// A block of the starts of consecutive intervals, in ascending order, and a block of as many references from its
+    /// start on; both repeat the last one in the places left. Sixteen keys of 32 bits, or, of IPv6 addresses, eight
+    /// halves of 64: the upper half with a shift of 0, else the lower.
+    pub const RANK: u32 = 1;
+    /// Sixteen blocks of references, by eight bits of the key (of IPv6 addresses: of the upper half) from bit `shift`
+    /// up.
+    pub const BYTE: u32 = 2;
+    /// Of IPv4 addresses, 4096 blocks of references, by the upper sixteen bits of the key.
+    pub const WIDE: u32 = 3;
+    /// Of IPv6 addresses, as [`BYTE`] of the lower half.
+    pub const LOW_BYTE: u32 = 3;
+
+    /// A reference.
+    #[must_use]
+    pub const fn new(kind: u32, shift: u32, block: u32) -> u32 {
+        kind << 30 | shift << 24 | block
+    }
+
+    /// Its kind.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kind(reference: u32) -> u32 {
+        reference >> 30
+    }
+
+    /// Its shift.
+    #[inline(always)]
+    #[must_use]
+    pub const fn shift(reference: u32) -> u32 {
+        reference >> 24 & 0x3f
+    }
+
+    /// Its block.
+    #[inline(always)]
+    #[must_use]
+    pub const fn block(reference: u32) -> u32 {
+        reference & 0x00ff_ffff
+    }
 }
 
-const _: () = assert!(size_of::<TreeDescriptor>() == BLOCK_BYTES);
+/// Most nodes on the way to a leaf in a trie of keys of up to 32 bits, the leaf included.
+pub const MAX_NUMBER_STEPS: u32 = 5;
+/// Most nodes on the way to a leaf in a trie of IPv6 addresses, the leaf included.
+pub const MAX_V6_STEPS: u32 = 17;

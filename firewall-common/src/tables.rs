@@ -2,6 +2,7 @@
 
 use crate::{
     address::{Address, Family},
+    classify::{self, Question},
     event::Event,
     flow::Bucket,
     fragment::{FragmentKey, FragmentRecord},
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// The image of one slot.
-pub trait Image {
+pub trait Image: Sized {
     /// Block `index`, if the image is that long.
     fn block(&self, index: u32) -> Option<&Block>;
 
@@ -18,6 +19,16 @@ pub trait Image {
     /// it would otherwise keep apart every way that leads to a place in a table, and walk what follows for each.
     fn forget(&self, value: u32) -> u32 {
         value
+    }
+
+    /// Runs [`classify::visit`] until it has found the answer. The kernel has a helper for loops whose bodies are to be
+    /// verified once only.
+    fn search(&self, question: &mut Question) {
+        for _ in 0..classify::MAX_VISITS {
+            if !classify::visit(self, question) {
+                return;
+            }
+        }
     }
 }
 

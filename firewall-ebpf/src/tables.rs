@@ -1,9 +1,15 @@
 //! The maps as `firewall-common` sees them.
 
-use aya_ebpf::maps::{Array, LruHashMap, lpm_trie::Key};
+use core::ffi::{c_long, c_void};
+
+use aya_ebpf::{
+    helpers::generated::bpf_loop,
+    maps::{Array, LruHashMap, lpm_trie::Key},
+};
 use firewall_common::{
     address::{Address, Family},
     cell::reached,
+    classify::{self, Question},
     counters::{self, Hook},
     event::Event,
     flow::Bucket,
@@ -42,6 +48,31 @@ impl Image for SlotImage {
             core::ptr::read_volatile(self.forgetting)
         }
     }
+
+    #[inline(always)]
+    fn search(&self, question: &mut Question) {
+        // The helper takes nothing but a pointer to the stack.
+        let mut handed: *mut Question = question;
+        // SAFETY: what is handed to the callback outlives the call; flags must be zero.
+        unsafe {
+            bpf_loop(
+                classify::MAX_VISITS,
+                visit as *mut c_void,
+                (&raw mut handed).cast(),
+                0,
+            )
+        };
+    }
+}
+
+/// The body of [`SlotImage`]'s search; not zero ends it.
+unsafe extern "C" fn visit(_: u32, handed: *mut c_void) -> c_long {
+    // SAFETY: it is what `search` has handed to the helper.
+    let question = unsafe { &mut **handed.cast::<*mut Question>() };
+    let image = SlotImage {
+        forgetting: &raw mut question.forgetting,
+    };
+    c_long::from(!classify::visit(&image, question))
 }
 
 pub(crate) struct AssuredFlows;

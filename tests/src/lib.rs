@@ -16,6 +16,7 @@ pub mod host;
 pub mod mounts;
 pub mod netns;
 pub mod random;
+pub mod rule_sets;
 pub mod tiny;
 pub mod wait;
 pub mod worker;

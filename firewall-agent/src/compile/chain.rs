@@ -2,12 +2,13 @@
 
 use bytemuck::Zeroable;
 use firewall_common::{
-    image::{Block, CHAINS, Chain, ChainDescriptor, Dimension, MAX_CHAIN_RULES, RULES_PER_BLOCK},
+    image::{Block, CHAINS, Chain, ChainDescriptor, DIMENSIONS, Dimension, MAX_CHAIN_RULES, NO_BLOCK},
     verdict::{VERDICTS_PER_BLOCK, Verdict, VerdictRecord, verdict_flags},
 };
 
 use super::{
     CompileError,
+    arrange::Arrangement,
     interfaces::ChainInterfaces,
     partition,
     pool::Pool,
@@ -108,15 +109,20 @@ fn lay<A: Addresses>(
             limit: MAX_CHAIN_RULES,
         });
     }
-    let interfaces = ChainInterfaces::lay(pool, &records)?;
-    let count = u32::try_from(records.len()).expect("checked against MAX_CHAIN_RULES");
+    let arrangement = Arrangement::new(&records);
+    let interfaces = ChainInterfaces::lay(pool, &arrangement, &records)?;
     let descriptor = ChainDescriptor {
-        trees: trees(pool, &records)?,
-        interfaces: interfaces.as_ref().map_or(0, ChainInterfaces::first_block),
-        vector_blocks: count.div_ceil(RULES_PER_BLOCK),
+        tries: tries(pool, &arrangement, &records)?,
+        interfaces: interfaces.as_ref().map_or(NO_BLOCK, ChainInterfaces::first_block),
+        row_blocks: interfaces.as_ref().map_or(0, ChainInterfaces::row_blocks),
+        summary_words: u32::try_from(arrangement.summary_words()).expect("at most 16"),
+        order: if arrangement.summary_words() == 0 {
+            NO_BLOCK
+        } else {
+            pool.intern(&arrangement.order())?
+        },
         first_verdict: verdicts.count(),
-        rules: count,
-        all_ones: pool.intern(&[Block([u64::MAX; 8])])?,
+        rules: u32::try_from(records.len()).expect("checked against MAX_CHAIN_RULES"),
         ..ChainDescriptor::zeroed()
     };
     let own = records
@@ -126,27 +132,23 @@ fn lay<A: Addresses>(
     Ok((descriptor, interfaces))
 }
 
-fn trees<A: Addresses>(
+fn tries<A: Addresses>(
     pool: &mut Pool,
+    arrangement: &Arrangement,
     records: &[Record<'_, A>],
-) -> Result<[u32; firewall_common::image::DIMENSIONS], CompileError> {
-    let sources: Vec<_> = records.iter().map(|record| record.source).collect();
-    let destinations: Vec<_> = records.iter().map(|record| record.destination).collect();
-    let protocols: Vec<_> = records
-        .iter()
-        .map(|record| record.protocol.as_ref().map(std::slice::from_ref))
-        .collect();
-    let source_ports: Vec<_> = records.iter().map(|record| record.source_port).collect();
-    let destination_ports: Vec<_> = records.iter().map(|record| record.destination_port).collect();
-    let vlans: Vec<_> = records.iter().map(|record| record.vlan).collect();
+) -> Result<[u32; DIMENSIONS], CompileError> {
+    let records = records.iter();
+    let sources = records.clone().map(|record| record.source);
+    let destinations = records.clone().map(|record| record.destination);
+    let services = records.clone().map(|record| record.services.as_deref());
+    let source_ports = records.clone().map(|record| record.source_port);
+    let vlans = records.clone().map(|record| record.vlan);
 
-    let mut trees = [0; firewall_common::image::DIMENSIONS];
-    trees[Dimension::Source as usize] = partition::lay(pool, &sources, "source addresses")?;
-    trees[Dimension::Destination as usize] = partition::lay(pool, &destinations, "destination addresses")?;
-    trees[Dimension::Protocol as usize] = partition::lay(pool, &protocols, "protocols")?;
-    trees[Dimension::SourcePort as usize] = partition::lay(pool, &source_ports, "source ports")?;
-    trees[Dimension::DestinationPort as usize] =
-        partition::lay(pool, &destination_ports, "destination ports and ICMP messages")?;
-    trees[Dimension::Vlan as usize] = partition::lay(pool, &vlans, "VLANs")?;
-    Ok(trees)
+    let mut tries = [NO_BLOCK; DIMENSIONS];
+    tries[Dimension::Source as usize] = partition::lay(pool, arrangement, sources)?;
+    tries[Dimension::Destination as usize] = partition::lay(pool, arrangement, destinations)?;
+    tries[Dimension::Service as usize] = partition::lay(pool, arrangement, services)?;
+    tries[Dimension::SourcePort as usize] = partition::lay(pool, arrangement, source_ports)?;
+    tries[Dimension::Vlan as usize] = partition::lay(pool, arrangement, vlans)?;
+    Ok(tries)
 }

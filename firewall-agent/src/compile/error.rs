@@ -17,7 +17,7 @@ pub enum CompileError {
     },
     /// More conjunctions in one chain than a bit vector covers.
     #[error(
-        "{chain:?} has {records} entries (a rule has one for each of its protocols); at most {limit} fit"
+        "{chain:?} has {records} entries (a rule has one for each source port of its protocols); at most {limit} fit"
     )]
     ChainTooLong {
         /// The chain.
@@ -26,16 +26,6 @@ pub enum CompileError {
         records: usize,
         /// Most entries.
         limit: u32,
-    },
-    /// More intervals in one dimension than a tree holds.
-    #[error("{what} are divided into {intervals} ranges; at most {limit} fit")]
-    TooManyIntervals {
-        /// The dimension.
-        what: &'static str,
-        /// Its intervals.
-        intervals: usize,
-        /// Most intervals.
-        limit: u64,
     },
     /// The image would be too large.
     #[error("the tables need more than {limit} blocks of 64 bytes")]

@@ -1,10 +1,15 @@
-//! Address sets outside the rules: a tree each whose payload is 1 for members.
+//! Address sets outside the rules: a trie each, whose leaves are 1 for members.
 
 use std::ops::RangeInclusive;
 
 use firewall_common::image::{ImageHeader, NO_BLOCK};
 
-use super::{CompileError, key::Key, partition, pool::Pool, tree::Intervals};
+use super::{
+    CompileError,
+    key::Key,
+    partition::{self, Intervals},
+    pool::Pool,
+};
 use crate::policy::model::{AddressSet, ValidPolicy};
 
 /// Lays the failsafe's and the forwarded addresses.
@@ -47,5 +52,5 @@ fn lay<K: Key>(
             intervals.push(after, 0);
         }
     }
-    intervals.lay(pool, what)
+    intervals.lay(pool)
 }

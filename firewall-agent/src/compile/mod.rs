@@ -4,6 +4,7 @@
 //! bytes. What depends on this machine (the numbers of the rules' counters, the interfaces that are there) is put in
 //! by [`CompiledImage::bind`].
 
+mod arrange;
 mod bind;
 mod chain;
 mod error;
@@ -13,8 +14,9 @@ mod membership;
 mod partition;
 mod pool;
 mod records;
+mod rows;
 pub mod timeouts;
-mod tree;
+mod trie;
 
 use std::{fmt, sync::Arc};
 

@@ -2,36 +2,36 @@
 
 use std::ops::RangeInclusive;
 
-use firewall_common::image::{Block, NO_BLOCK, RULES_PER_BLOCK};
+use firewall_common::image::NO_BLOCK;
 
-use super::{CompileError, key::Key, pool::Pool, tree::Intervals};
+use super::{CompileError, arrange::Arrangement, key::Key, pool::Pool, rows::Row};
 
-/// A bit for each entry of a chain.
-#[derive(Debug, Clone)]
-pub(super) struct BitVector(Vec<Block>);
+/// Consecutive intervals that cover a whole key space, by their starts and what each leads to.
+#[derive(Debug)]
+pub(super) struct Intervals<K> {
+    starts: Vec<K>,
+    leaves: Vec<u32>,
+}
 
-impl BitVector {
-    /// All bits clear, for a chain of this length.
-    pub(super) fn new(entries: usize) -> Self {
-        Self(vec![Block([0; 8]); entries.div_ceil(RULES_PER_BLOCK as usize)])
-    }
-
-    pub(super) fn set(&mut self, entry: usize, value: bool) {
-        let bit = entry % RULES_PER_BLOCK as usize;
-        let word = &mut self.0[entry / RULES_PER_BLOCK as usize].0[bit / 64];
-        if value {
-            *word |= 1 << (bit % 64);
-        } else {
-            *word &= !(1 << (bit % 64));
+impl<K: Key> Intervals<K> {
+    pub(super) fn new() -> Self {
+        Self {
+            starts: Vec::new(),
+            leaves: Vec::new(),
         }
     }
 
-    pub(super) fn blocks(&self) -> &[Block] {
-        &self.0
+    /// Adds the interval from `start` on, unless the one before says the same.
+    pub(super) fn push(&mut self, start: K, leaf: u32) {
+        if self.leaves.last() != Some(&leaf) {
+            self.starts.push(start);
+            self.leaves.push(leaf);
+        }
     }
 
-    pub(super) fn into_blocks(self) -> Vec<Block> {
-        self.0
+    /// Lays the trie; returns the reference to its root.
+    pub(super) fn lay(&self, pool: &mut Pool) -> Result<u32, CompileError> {
+        K::lay(pool, &self.starts, &self.leaves)
     }
 }
 
@@ -55,21 +55,21 @@ pub(super) fn check_order<K: Key>(
 /// One entry's condition in a dimension; `None` where it has none.
 pub(super) type Condition<'a, K> = Option<&'a [RangeInclusive<K>]>;
 
-/// Lays the tree and the bit vectors of one dimension; [`NO_BLOCK`] where no entry has a condition.
+/// Lays the trie and the rows of one dimension; [`NO_BLOCK`] where no entry has a condition.
 pub(super) fn lay<'a, K: Key + 'a>(
     pool: &mut Pool,
-    conditions: &[Condition<'a, K>],
-    what: &'static str,
+    arrangement: &Arrangement,
+    conditions: impl Iterator<Item = Condition<'a, K>> + Clone,
 ) -> Result<u32, CompileError> {
-    if conditions.iter().all(Option::is_none) {
+    if conditions.clone().all(|condition| condition.is_none()) {
         return Ok(NO_BLOCK);
     }
-    let mut current = BitVector::new(conditions.len());
+    let mut row = Row::new(arrangement);
     let mut changes = Vec::new();
-    for (entry, condition) in conditions.iter().enumerate() {
+    for (condition, &place) in conditions.zip(arrangement.places()) {
         match condition {
-            None => current.set(entry, true),
-            Some(ranges) => changes.extend(ranges.iter().flat_map(|range| changes_of(range, entry))),
+            None => row.set(place, true),
+            Some(ranges) => changes.extend(ranges.iter().flat_map(|range| changes_of(range, place))),
         }
     }
     // Where one range ends and the next begins, the end comes first.
@@ -80,34 +80,34 @@ pub(super) fn lay<'a, K: Key + 'a>(
     let mut start = K::ZERO;
     loop {
         while let Some(change) = changes.next_if(|change| change.at == start) {
-            current.set(change.entry, change.begins);
+            row.set(change.place, change.begins);
         }
-        intervals.push(start, pool.intern(current.blocks())?);
+        intervals.push(start, row.lay(pool)?);
         match changes.peek() {
             Some(change) => start = change.at,
             None => break,
         }
     }
-    intervals.lay(pool, what)
+    intervals.lay(pool)
 }
 
 /// From `at` on an entry matches, or no longer does.
 struct Change<K> {
     at: K,
     begins: bool,
-    entry: usize,
+    place: u32,
 }
 
-fn changes_of<K: Key>(range: &RangeInclusive<K>, entry: usize) -> impl Iterator<Item = Change<K>> + use<K> {
+fn changes_of<K: Key>(range: &RangeInclusive<K>, place: u32) -> impl Iterator<Item = Change<K>> + use<K> {
     let begin = Change {
         at: *range.start(),
         begins: true,
-        entry,
+        place,
     };
     let end = range.end().successor().map(|at| Change {
         at,
         begins: false,
-        entry,
+        place,
     });
     [Some(begin), end].into_iter().flatten()
 }

@@ -1,9 +1,6 @@
 //! The blocks of an image as it grows.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hasher},
-};
+use std::collections::HashMap;
 
 use firewall_common::image::Block;
 
@@ -13,8 +10,8 @@ use super::{CompileError, MAX_IMAGE_BLOCKS};
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     blocks: Vec<Block>,
-    /// First blocks of interned runs by the hash of their bytes.
-    known: HashMap<u64, Vec<u32>>,
+    /// First block of the first interned run of each hash.
+    known: HashMap<u64, u32>,
 }
 
 impl Pool {
@@ -42,16 +39,14 @@ impl Pool {
     /// Lays a run, or finds an interned one of the same bytes; returns its first block.
     pub(super) fn intern(&mut self, run: &[Block]) -> Result<u32, CompileError> {
         let hash = hash(run);
-        let same = |&&first: &&u32| self.blocks[first as usize..].starts_with(run);
-        if let Some(&first) = self
-            .known
-            .get(&hash)
-            .and_then(|candidates| candidates.iter().find(same))
+        if let Some(&first) = self.known.get(&hash)
+            && self.blocks[first as usize..].starts_with(run)
         {
             return Ok(first);
         }
         let first = self.append(run)?;
-        self.known.entry(hash).or_default().push(first);
+        // Of two runs of one hash the second is laid each time, which costs room only.
+        self.known.entry(hash).or_insert(first);
         Ok(first)
     }
 
@@ -69,9 +64,12 @@ impl Pool {
     }
 }
 
+/// Multiplies and shifts; as good as the mixing of `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014).
 fn hash(run: &[Block]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write_usize(run.len());
-    hasher.write(bytemuck::cast_slice(run));
-    hasher.finish()
+    let mixed = |hash: u64, word: &u64| {
+        let hash = (hash ^ word).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash ^ hash >> 32
+    };
+    let words: &[u64] = bytemuck::cast_slice(run);
+    words.iter().fold(run.len() as u64, mixed)
 }

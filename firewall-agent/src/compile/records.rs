@@ -1,10 +1,15 @@
-//! Rules as conjunctions: one entry for each protocol of a rule, in a chain of one direction and one family.
+//! Rules as conjunctions, in a chain of one direction and one family: one entry for each rule, and more for one whose
+//! protocols differ in their source ports.
 
-use std::ops::RangeInclusive;
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use firewall_common::{counters::DEFAULT_COUNTERS, image::UNTAGGED, verdict::NO_RULE, wire::protocol};
 
-use super::{CompileError, key::Key, partition};
+use super::{
+    CompileError,
+    key::{Key, Service},
+    partition,
+};
 use crate::policy::model::{AddressSet, Direction, ProtocolMatch, Rule};
 
 /// The highest VLAN identifier (IEEE 802.1Q 9.6).
@@ -15,10 +20,14 @@ const _: () = assert!(UNTAGGED > LAST_VLAN);
 pub(super) trait Addresses: Key + 'static {
     /// The ICMP of this family.
     const ICMP: u8;
+    /// Sets that span more bits are broad.
+    const NARROW_BITS: u32;
     /// This family's part of a set.
     fn of(set: &AddressSet) -> &[RangeInclusive<Self>];
     /// The ranges of a condition on the messages of this family's ICMP.
     fn messages(condition: &ProtocolMatch) -> Option<&[RangeInclusive<u16>]>;
+    /// The 64 bits that tell networks apart, and how many bits the way from one address to another has.
+    fn measure(from: Self, to: Self) -> (u64, u32);
     /// Whether the ranges are the whole family.
     fn is_everything(ranges: &[RangeInclusive<Self>]) -> bool {
         matches!(ranges, [all] if *all.start() == Self::ZERO && all.end().successor().is_none())
@@ -27,9 +36,14 @@ pub(super) trait Addresses: Key + 'static {
 
 impl Addresses for u32 {
     const ICMP: u8 = protocol::ICMP;
+    const NARROW_BITS: u32 = 20;
 
     fn of(set: &AddressSet) -> &[RangeInclusive<Self>] {
         &set.v4
+    }
+
+    fn measure(from: Self, to: Self) -> (u64, u32) {
+        (from.into(), Self::BITS - (to - from).leading_zeros())
     }
 
     fn messages(condition: &ProtocolMatch) -> Option<&[RangeInclusive<u16>]> {
@@ -42,9 +56,15 @@ impl Addresses for u32 {
 
 impl Addresses for u128 {
     const ICMP: u8 = protocol::ICMPV6;
+    const NARROW_BITS: u32 = 96;
 
     fn of(set: &AddressSet) -> &[RangeInclusive<Self>] {
         &set.v6
+    }
+
+    fn measure(from: Self, to: Self) -> (u64, u32) {
+        let upper = u64::try_from(from >> 64).expect("64 bits");
+        (upper, Self::BITS - (to - from).leading_zeros())
     }
 
     fn messages(condition: &ProtocolMatch) -> Option<&[RangeInclusive<u16>]> {
@@ -62,10 +82,73 @@ pub(super) struct Record<'a, A> {
     pub(super) ordinal: u16,
     pub(super) source: Option<&'a [RangeInclusive<A>]>,
     pub(super) destination: Option<&'a [RangeInclusive<A>]>,
-    pub(super) protocol: Option<RangeInclusive<u16>>,
+    /// May overlap.
+    pub(super) services: Option<Vec<RangeInclusive<Service>>>,
     pub(super) source_port: Option<&'a [RangeInclusive<u16>]>,
-    pub(super) destination_port: Option<&'a [RangeInclusive<u16>]>,
     pub(super) vlan: Option<&'a [RangeInclusive<u16>]>,
+}
+
+/// What a condition reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Reach {
+    /// Low where it is met seldom.
+    pub(super) breadth: Breadth,
+    /// From where on.
+    pub(super) start: u64,
+}
+
+/// How much of a dimension a condition covers, roughly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Breadth {
+    Narrow,
+    Broad,
+    All,
+}
+
+impl Reach {
+    const ALL: Self = Self {
+        breadth: Breadth::All,
+        start: 0,
+    };
+
+    fn new(narrow: bool, start: u64) -> Self {
+        let breadth = if narrow { Breadth::Narrow } else { Breadth::Broad };
+        Self { breadth, start }
+    }
+}
+
+/// Ports of a condition that is narrow.
+const NARROW_PORTS: u32 = 256;
+
+impl<A: Addresses> Record<'_, A> {
+    /// What its conditions reach, by dimension.
+    pub(super) fn reach(&self) -> [Reach; 5] {
+        let addresses = |ranges: Option<&[RangeInclusive<A>]>| {
+            let (first, last) = ends(ranges?)?;
+            let (start, bits) = A::measure(first, last);
+            Some(Reach::new(bits <= A::NARROW_BITS, start))
+        };
+        let numbers = |ranges: Option<&[RangeInclusive<u16>]>| {
+            let (first, last) = ends(ranges?)?;
+            Some(Reach::new(u32::from(last - first) < NARROW_PORTS, first.into()))
+        };
+        let services = self.services.as_deref().and_then(|ranges| {
+            let (first, last) = ends(ranges)?;
+            Some(Reach::new(last.0 - first.0 < NARROW_PORTS, first.0.into()))
+        });
+        [
+            addresses(self.source),
+            addresses(self.destination),
+            services,
+            numbers(self.source_port),
+            numbers(self.vlan),
+        ]
+        .map(|reach| reach.unwrap_or(Reach::ALL))
+    }
+}
+
+fn ends<K: Key>(ranges: &[RangeInclusive<K>]) -> Option<(K, K)> {
+    Some((*ranges.first()?.start(), *ranges.last()?.end()))
 }
 
 /// The entries of all rules of one direction, for one family. A condition that nothing fulfils yields no entry.
@@ -92,21 +175,63 @@ fn expand_rule<'a, A: Addresses>(ordinal: u16, rule: &'a Rule, records: &mut Vec
     ) else {
         return;
     };
-    for condition in &matches.protocols {
-        let Some((protocol, source_port, destination_port)) = protocol_conditions::<A>(condition) else {
-            continue;
-        };
+    for (services, source_port) in services::<A>(&matches.protocols) {
         records.push(Record {
             rule,
             ordinal,
             source,
             destination,
-            protocol: protocol.map(|number| number.into()..=number.into()),
+            services,
             source_port,
-            destination_port,
             vlan,
         });
     }
+}
+
+type Services<'a> = (Option<Vec<RangeInclusive<Service>>>, Ports<'a>);
+
+/// The services that any of the conditions is met by, for each condition on the source port.
+fn services<A: Addresses>(conditions: &[ProtocolMatch]) -> Vec<Services<'_>> {
+    let mut found: Vec<Services<'_>> = Vec::new();
+    let mut known = HashMap::new();
+    for condition in conditions {
+        let Some((protocol, source_port, ports)) = protocol_conditions::<A>(condition) else {
+            continue;
+        };
+        let added = protocol.map(|protocol| service_ranges(protocol, ports));
+        let place = *known.entry(source_port).or_insert(found.len());
+        match (found.get_mut(place), added) {
+            (None, added) => found.push((added, source_port)),
+            (Some((Some(services), _)), Some(added)) => services.extend(added),
+            // Everything is met already, or is from now on.
+            (Some((services, _)), _) => *services = None,
+        }
+    }
+    for services in found.iter_mut().filter_map(|(services, _)| services.as_mut()) {
+        join(services);
+    }
+    found
+}
+
+fn service_ranges(protocol: u8, ports: Ports<'_>) -> Vec<RangeInclusive<Service>> {
+    let all = [0..=u16::MAX];
+    ports
+        .unwrap_or(&all)
+        .iter()
+        .map(|range| Service::new(protocol, *range.start())..=Service::new(protocol, *range.end()))
+        .collect()
+}
+
+/// Sorts ranges, and joins those that overlap.
+fn join(ranges: &mut Vec<RangeInclusive<Service>>) {
+    ranges.sort_unstable_by_key(|range| *range.start());
+    ranges.dedup_by(|next, range| {
+        let overlap = next.start() <= range.end();
+        if overlap {
+            *range = *range.start()..=*range.end().max(next.end());
+        }
+        overlap
+    });
 }
 
 type Ports<'a> = Option<&'a [RangeInclusive<u16>]>;

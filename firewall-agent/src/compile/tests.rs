@@ -161,12 +161,12 @@ fn the_same_policy_gives_the_same_bytes_and_another_one_another_hash() {
 }
 
 #[test]
-fn only_dimensions_in_use_have_trees() {
+fn only_dimensions_in_use_have_tries() {
     let image = compile(&policy(vec![to_port("ssh", 22)])).expect("compiles");
-    let used = |chain| chain_of(image.blocks(), chain).trees.map(|tree| tree != NO_BLOCK);
-    assert_eq!(used(Chain::InputV4), [false, false, true, false, true, false]);
-    assert_eq!(used(Chain::InputV6), [false, false, true, false, true, false]);
-    assert_eq!(used(Chain::OutputV4), [false; 6]);
+    let used = |chain| chain_of(image.blocks(), chain).tries.map(|trie| trie != NO_BLOCK);
+    assert_eq!(used(Chain::InputV4), [false, false, true, false, false]);
+    assert_eq!(used(Chain::InputV6), [false, false, true, false, false]);
+    assert_eq!(used(Chain::OutputV4), [false; 5]);
     assert_eq!(chain_of(image.blocks(), Chain::OutputV4).rules, 0);
 }
 
@@ -182,7 +182,7 @@ fn a_condition_of_one_family_gives_nothing_in_the_other() {
 #[test]
 fn a_range_over_everything_is_no_condition() {
     let image = compile(&policy(vec![from_v4("all", vec![0..=u32::MAX])])).expect("compiles");
-    assert_eq!(chain_of(image.blocks(), Chain::InputV4).trees, [NO_BLOCK; 6]);
+    assert_eq!(chain_of(image.blocks(), Chain::InputV4).tries, [NO_BLOCK; 5]);
     assert_eq!(judge(image.blocks(), Chain::InputV4, &syn_to(1)).rule, 3);
 }
 
@@ -384,19 +384,31 @@ fn lists_with_fixed_places_are_never_cut() {
 
 #[test]
 fn chains_and_ordinals_have_exact_limits() {
-    // One rule with many protocols has as many entries.
-    let with_entries = |count: usize| {
+    // One rule with many source ports has as many entries.
+    let with_entries = |count: u32| {
+        let from_port = |number: u32| {
+            let port = u16::try_from(number % 65_536).expect("16 bits");
+            ProtocolMatch::Ports {
+                protocol: 6,
+                source: if number < 65_536 {
+                    vec![port..=port]
+                } else {
+                    vec![port..=u16::MAX]
+                },
+                destination: vec![443..=443],
+            }
+        };
         let mut rule = rule("many");
-        rule.matches.protocols = vec![ProtocolMatch::Any; count];
+        rule.matches.protocols = (0..count).map(from_port).collect();
         compile(&policy(vec![rule]))
     };
-    assert!(with_entries(8_192).is_ok());
+    assert!(with_entries(65_536).is_ok());
     assert_eq!(
-        with_entries(65_536).expect_err("one too many"),
+        with_entries(65_537).expect_err("one too many"),
         CompileError::ChainTooLong {
             chain: Chain::InputV4,
-            records: 65_536,
-            limit: 8_192
+            records: 65_537,
+            limit: 65_536
         }
     );
     // Rules that match nothing take an ordinal and no entry.
@@ -446,5 +458,5 @@ fn rules_alike_share_their_tables() {
     let one = compile(&policy(vec![to_port("a", 80)])).expect("compiles");
     let v6_too = chain_of(one.blocks(), Chain::InputV6);
     let v4 = chain_of(one.blocks(), Chain::InputV4);
-    assert_eq!(v4.trees, v6_too.trees, "the families differ in addresses only");
+    assert_eq!(v4.tries, v6_too.tries, "the families differ in addresses only");
 }

@@ -10,10 +10,10 @@ use crate::{
     classify::{self, MatchKey, Question},
     flow::FlowKey,
     image::{Chain, NO_BLOCK, UNTAGGED, image_flags},
-    interval,
     plain::PlainRecord,
     reason::Reason,
     tables::{Buckets, Image, SlowTables},
+    trie,
     verdict::{Decision, Verdict},
     wire::protocol,
 };
@@ -74,16 +74,16 @@ fn may_be_failsafe<I: Image, A, H, S>(env: &Env<'_, I, A, H, S>, key: &FlowKey) 
     u32::from(key.remote_port == failsafe::DNS_PORT && may_be_member(env.image, resolvers, key))
 }
 
-/// Whether the remote end may be in an address tree; of large trees nothing is known.
+/// Whether the remote end is in an address set, or its trie is damaged.
 #[inline(always)]
-fn may_be_member<I: Image>(image: &I, tree: u32, key: &FlowKey) -> bool {
-    if tree == NO_BLOCK {
+fn may_be_member<I: Image>(image: &I, set: u32, key: &FlowKey) -> bool {
+    if set == NO_BLOCK {
         return false;
     }
     let found = if key.family == Family::V4 as u8 {
-        interval::find_in_small(image, tree, key.remote.low as u32)
+        trie::find_number(image, set, key.remote.low as u32)
     } else {
-        interval::find_in_small(image, tree, key.remote.to_u128())
+        trie::find_v6(image, set, &key.remote)
     };
     found != Some(0)
 }
