@@ -8,6 +8,7 @@ pub mod dataplane;
 pub mod diagnostic;
 pub mod engine;
 pub mod policy;
+pub mod prefix_set;
 pub mod settings;
 pub mod state;
 pub mod telemetry;

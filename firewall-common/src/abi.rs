@@ -45,6 +45,10 @@ pub mod names {
     pub const BANS_V4: &str = "BANS_V4";
     /// Banned IPv6 prefixes.
     pub const BANS_V6: &str = "BANS_V6";
+    /// Root entries of the slots' block lists (see [`crate::prefix_set`]).
+    pub const LIST_ROOTS: &str = "LIST_ROOTS";
+    /// [`crate::image::Block`]s that they lead to.
+    pub const LIST_BLOCKS: &str = "LIST_BLOCKS";
     /// Reply budgets of reject, by source.
     pub const REJECT_WINDOWS: &str = "REJECT_WINDOWS";
     /// Reply budget of reject in total, one entry.

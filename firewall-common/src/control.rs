@@ -21,6 +21,8 @@ pub struct SlotControl {
 pub mod slot_flags {
     /// The slot holds a policy.
     pub const LOADED: u32 = 1;
+    /// The slot has block lists.
+    pub const LISTS: u32 = 1 << 1;
 }
 
 /// The control record.

@@ -26,7 +26,7 @@ use crate::{
     bytes::PacketBytes,
     cell::Mode,
     classify::{self, Question},
-    control::SlotControl,
+    control::{SlotControl, slot_flags},
     counters::Hook,
     event::Event,
     flow::{FlowKey, NewFlow, Table},
@@ -51,6 +51,8 @@ pub struct Env<'a, I, A, H, S> {
     pub slow: &'a S,
     /// Settings of the slot in force.
     pub slot: &'a SlotControl,
+    /// Its number.
+    pub slot_number: u8,
     /// Secret of the flow table's hash.
     pub seed: &'a [u64; 4],
     /// The mode in force.
@@ -157,7 +159,7 @@ pub fn judge_by_flow<I: Image, A: Buckets, H: Buckets, S: SlowTables, P: PacketB
     }
 }
 
-/// Second step: what no policy may break, the mode, and bans.
+/// Second step: what no policy may break, the mode, bans, and block lists.
 #[inline(always)]
 pub fn judge_before_rules<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     env: &Env<'_, I, A, H, S>,
@@ -351,13 +353,17 @@ fn before_rules<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     } else {
         headers.destination
     };
-    if env.has_bans && env.slow.is_banned(family, remote, env.now_ticks) {
-        if flows::has_flow(headers)
-            && let Some(banned) = flows::find(env, &work.subject)
-        {
-            let _ = banned.flow.delete();
-        }
-        return Err(Reason::Banned);
+    let reason = if env.has_bans && env.slow.is_banned(family, remote, env.now_ticks) {
+        Reason::Banned
+    } else if env.slot.flags & slot_flags::LISTS != 0 && env.slow.is_listed(env.slot_number, family, remote) {
+        Reason::Listed
+    } else {
+        return Ok(());
+    };
+    if flows::has_flow(headers)
+        && let Some(refused) = flows::find(env, &work.subject)
+    {
+        let _ = refused.flow.delete();
     }
-    Ok(())
+    Err(reason)
 }

@@ -28,6 +28,7 @@ pub mod interface;
 pub mod judge;
 pub mod opaque;
 pub mod plain;
+pub mod prefix_set;
 pub mod reason;
 pub mod tables;
 pub mod trie;

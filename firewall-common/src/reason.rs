@@ -76,6 +76,8 @@ reasons! {
     Banned = 35, "banned", drop;
     /// An internal look-up failed that cannot fail.
     Internal = 36, "internal", drop;
+    /// The address is on a block list of the policy.
+    Listed = 37, "listed", drop;
 
     /// The frame ends inside its link-level header.
     TruncatedEthernet = 40, "truncated-ethernet", drop;

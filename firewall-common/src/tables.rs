@@ -59,6 +59,8 @@ pub trait SlowTables {
     fn is_local(&self, family: Family, address: Address) -> bool;
     /// Whether a ban covers `address` at `now_ticks`.
     fn is_banned(&self, family: Family, address: Address, now_ticks: u32) -> bool;
+    /// Whether a block list of the policy in `slot` has `address`.
+    fn is_listed(&self, slot: u8, family: Family, address: Address) -> bool;
     /// The verdict on the first fragment of a datagram.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
     /// Keeps the verdict on a first fragment.

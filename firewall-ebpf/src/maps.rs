@@ -15,6 +15,7 @@ use firewall_common::{
     interface::{self, InterfaceRecord},
     judge::Work,
     plain::PlainRecord,
+    prefix_set,
     word::Word,
 };
 
@@ -60,6 +61,10 @@ pub(crate) static LOCAL_ADDRESSES: HashMap<[u64; 2], u64> = HashMap::pinned(4096
 pub(crate) static BANS_V4: LpmTrie<[u8; 4], u64> = LpmTrie::pinned(65_536, 0);
 #[map]
 pub(crate) static BANS_V6: LpmTrie<[u8; 16], u64> = LpmTrie::pinned(65_536, 0);
+#[map]
+pub(crate) static LIST_ROOTS: Array<u64> = Array::pinned(prefix_set::ROOTS, MMAPABLE);
+#[map]
+pub(crate) static LIST_BLOCKS: Array<Block> = Array::pinned(64, MMAPABLE);
 #[map]
 pub(crate) static REJECT_WINDOWS: LruHashMap<[u64; 2], u64> = LruHashMap::pinned(4096, 0);
 #[map]

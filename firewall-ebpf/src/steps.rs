@@ -37,6 +37,7 @@ pub(crate) const fn env<'a>(in_force: &InForce<'a>, image: &'a SlotImage) -> Slo
         },
         slow: &KernelTables,
         slot: in_force.slot,
+        slot_number: in_force.number,
         seed: &in_force.control.seed,
         mode: in_force.mode,
         now_ticks: in_force.now_ticks,

@@ -15,6 +15,7 @@ use firewall_common::{
     flow::Bucket,
     fragment::{FragmentKey, FragmentRecord, ORPHANS_PER_SOURCE, ORPHANS_TOTAL as ORPHANS_TOTAL_BUDGET},
     image::Block,
+    prefix_set::{self, PrefixTables},
     tables::{Buckets, Image, SlowTables},
     verdict::NO_RULE,
     word::Word,
@@ -22,7 +23,7 @@ use firewall_common::{
 
 use crate::maps::{
     BANS_V4, BANS_V6, EVENT_LOSS, EVENTS, FLOW_FILTERS, FLOWS, FRAGMENTS, HALF_FLOW_FILTERS, HALF_FLOWS,
-    IMAGE, LOCAL_ADDRESSES, LOG_WINDOWS, ORPHANS, ORPHANS_TOTAL,
+    IMAGE, LIST_BLOCKS, LIST_ROOTS, LOCAL_ADDRESSES, LOG_WINDOWS, ORPHANS, ORPHANS_TOTAL,
 };
 
 /// Ticks of a budget's window: about a second.
@@ -104,6 +105,22 @@ impl Buckets for HalfFlows {
 }
 
 pub(crate) struct KernelTables;
+
+impl PrefixTables for KernelTables {
+    #[inline(always)]
+    fn root(&self, index: u32) -> u64 {
+        match LIST_ROOTS.get_ptr(index) {
+            // SAFETY: a map value, checked for null; the agent may write it at any time, in one go.
+            Some(root) => unsafe { core::ptr::read_volatile(root) },
+            None => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn block(&self, index: u32) -> Option<&Block> {
+        LIST_BLOCKS.get(index)
+    }
+}
 
 /// An address as a hash key, both families in one space: IPv4 as `::ffff:a.b.c.d` (RFC 4291 2.5.5.2).
 #[inline(always)]
@@ -193,6 +210,11 @@ impl SlowTables for KernelTables {
         };
         // Zero is for ever.
         expires.is_some_and(|&expires| expires == 0 || !reached(now_ticks, expires as u32))
+    }
+
+    #[inline(always)]
+    fn is_listed(&self, slot: u8, family: Family, address: Address) -> bool {
+        prefix_set::contains(self, slot, family, address)
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use firewall_common::abi::ABI_VERSION;
 
 use super::XdpMode;
+use crate::prefix_set::Full;
 
 /// A place where a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub enum DataplaneError {
     /// The compiled-in object is not what it should be, or the kernel refused its maps.
     #[error("cannot load the eBPF object")]
     Object(#[source] Box<EbpfError>),
+    /// The policy's lists are larger than the settings have made room for.
+    #[error("{0}")]
+    ListsFull(Full),
     /// The object lacks a program, or it is of another type.
     #[error("the eBPF object has no program {program} of the expected type")]
     MissingProgram {

@@ -34,6 +34,7 @@ pub use reconcile::{Failure, Reconciled, Wanted, reconcile};
 pub use status::{AdoptedSlot, Adoption, MapUsage, Repair, SlotStatus, Unloaded};
 pub use takeover::{SocketFlow, Takeover};
 
+use crate::prefix_set::{Change, Members};
 pub use crate::settings::AttachMode;
 
 /// What the agent asks of the kernel.
@@ -66,6 +67,21 @@ pub trait Dataplane: Send {
     /// Loads a policy into a slot that is neither in force nor a fallback nor among `keep`, and compares what has
     /// arrived with what was given. Nothing is in force until [`Dataplane::switch`].
     fn load_generation(&mut self, image: &SlotImage<'_>, keep: &[u8]) -> Result<LoadedSlot, DataplaneError>;
+
+    /// Gives a slot that is neither in force nor a fallback the members of its block lists. A slot has none after
+    /// [`Dataplane::load_generation`].
+    fn load_lists(&mut self, slot: u8, members: &Members) -> Result<(), DataplaneError>;
+
+    /// Changes the members of a slot's block lists, also while it is in force, and has its flows judged again; returns
+    /// the number of the new judgement. Packets see the lists before or after.
+    fn change_lists(&mut self, slot: u8, changes: &[Change]) -> Result<u32, DataplaneError>;
+
+    /// Waits until no packet is under way that was judged by what [`Dataplane::change_lists`] has replaced, and has
+    /// the flows judged again that such packets may have opened; returns the number of the new judgement.
+    fn settle_lists(&mut self, slot: u8) -> Result<u32, DataplaneError>;
+
+    /// The members of a slot's block lists, as they stand in the kernel.
+    fn list_members(&mut self, slot: u8) -> Result<Members, DataplaneError>;
 
     /// Puts a cell in force by one store, for both hooks on every interface. Its slots must be loaded.
     fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError>;

@@ -24,6 +24,8 @@ use firewall_common::{
 
 pub use tables::{HostBuckets, HostTables};
 
+use crate::prefix_set::{Change, Full, Members};
+
 /// Buckets of each flow table; a power of two.
 const BUCKETS: u32 = 1024;
 
@@ -112,6 +114,25 @@ impl HostEngine {
         for slot in &mut self.control.slots {
             slot.epoch += 1;
         }
+    }
+
+    /// Gives a slot the members of its block lists.
+    pub fn load_lists(&mut self, slot: u8, members: &Members) -> Result<(), Full> {
+        self.tables.lists().load(slot, members)?;
+        self.control.slots[usize::from(slot)].flags |= slot_flags::LISTS;
+        Ok(())
+    }
+
+    /// Changes the lists of a slot, which may be in force, and has all flows judged again.
+    pub fn change_lists(&mut self, slot: u8, changes: &[Change]) -> Result<(), Full> {
+        for change in changes {
+            self.tables.lists().apply(slot, change)?;
+        }
+        self.control.slots[usize::from(slot)].flags |= slot_flags::LISTS;
+        for slot in &mut self.control.slots {
+            slot.epoch += 1;
+        }
+        Ok(())
     }
 
     /// The tables beside the flows and the policy.
@@ -204,13 +225,14 @@ impl HostEngine {
             return passed;
         }
         let image = SliceImage(image);
-        let env = self.env(&image, slot, mode, now_ticks);
+        let env = self.env(&image, number, slot, mode, now_ticks);
         judge::judge(&env, &frame, headers, hook, &mut Work::zeroed())
     }
 
     fn env<'a>(
         &'a self,
         image: &'a SliceImage<'a>,
+        number: u8,
         slot: &'a SlotControl,
         mode: Mode,
         now_ticks: u32,
@@ -224,6 +246,7 @@ impl HostEngine {
             },
             slow: &self.tables,
             slot,
+            slot_number: number,
             seed: &self.control.seed,
             mode,
             now_ticks,
@@ -252,7 +275,7 @@ impl HostEngine {
             return None;
         }
         let image = SliceImage(self.images.get(usize::from(number))?.as_ref()?);
-        let env = self.env(&image, live.slot, Mode::Normal, now_ticks);
+        let env = self.env(&image, number, live.slot, Mode::Normal, now_ticks);
         let frame_bytes = u32::try_from(frame.len()).ok()?;
         let record = PlainRecord::new(packet, hash, frame_bytes, interface_slot, number);
         judge::first(&env, &record, &mut Work::zeroed())

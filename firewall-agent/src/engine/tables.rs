@@ -15,8 +15,13 @@ use firewall_common::{
     word::Word,
 };
 
+use crate::prefix_set::{HeapMemory, PrefixSets};
+
 /// Ticks of a budget's window: about a second.
 const WINDOW_TICKS: u32 = 16;
+
+/// Blocks of all lists.
+const LIST_BLOCKS: u32 = 4096;
 
 /// A flow table.
 #[derive(Debug)]
@@ -82,6 +87,7 @@ impl Window {
 pub struct HostTables {
     local: HashSet<Host>,
     bans: HashMap<Host, u32>,
+    lists: Option<PrefixSets<HeapMemory>>,
     fragments: RefCell<HashMap<FragmentKey, FragmentRecord>>,
     orphans: RefCell<HashMap<Host, Window>>,
     all_orphans: RefCell<Window>,
@@ -91,6 +97,11 @@ impl HostTables {
     /// Gives the host an address.
     pub fn add_local(&mut self, address: std::net::IpAddr) {
         self.local.insert(Address::from_ip(address));
+    }
+
+    pub(super) fn lists(&mut self) -> &mut PrefixSets<HeapMemory> {
+        self.lists
+            .get_or_insert_with(|| PrefixSets::new(HeapMemory::new(LIST_BLOCKS)))
     }
 
     pub(super) fn ban(&mut self, host: Host, expires_ticks: u32) {
@@ -107,6 +118,11 @@ impl SlowTables for HostTables {
         self.bans
             .get(&(family, address))
             .is_some_and(|&expires| expires == 0 || !reached(now_ticks, expires))
+    }
+
+    fn is_listed(&self, slot: u8, family: Family, address: Address) -> bool {
+        let lists = self.lists.as_ref();
+        lists.is_some_and(|lists| lists.contains(slot, family, address))
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {

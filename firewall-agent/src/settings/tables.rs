@@ -20,6 +20,10 @@ pub struct TableSettings {
     /// Prefixes in the ban table of each family.
     #[serde(deserialize_with = "bans")]
     pub bans: u32,
+    /// Blocks of 64 bytes for block lists, of all policies that are loaded at a time. A million random addresses take
+    /// 65,536 (IPv4) or 400,000 (IPv6).
+    #[serde(deserialize_with = "list_blocks")]
+    pub list_blocks: u32,
 }
 
 impl Default for TableSettings {
@@ -29,6 +33,7 @@ impl Default for TableSettings {
             half_open_flows: 65_536,
             rule_counters: 16_384,
             bans: 65_536,
+            list_blocks: 262_144,
         }
     }
 }
@@ -43,6 +48,10 @@ fn counters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error>
 }
 
 fn bans<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    between(deserializer, 1, 1 << 24)
+}
+
+fn list_blocks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     between(deserializer, 1, 1 << 24)
 }
 

@@ -8,6 +8,7 @@ use super::{Env, Work, failsafe, rules};
 use crate::{
     address::{Address, Family},
     classify::{self, MatchKey, Question},
+    control::slot_flags,
     flow::FlowKey,
     image::{Chain, NO_BLOCK, UNTAGGED, image_flags},
     plain::PlainRecord,
@@ -41,6 +42,9 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     }
     if env.has_bans && env.slow.is_banned(family, key.remote, env.now_ticks) {
         return Some(Decision::by(Reason::Banned));
+    }
+    if env.slot.flags & slot_flags::LISTS != 0 && env.slow.is_listed(env.slot_number, family, key.remote) {
+        return Some(Decision::by(Reason::Listed));
     }
     if key.protocol == protocol::TCP && packet.opens == 0 {
         let picked_up = image.flags() & image_flags::MIDFLOW_PICKUP != 0;

@@ -18,6 +18,7 @@ use firewall_agent::{
     dataplane::{
         AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, SlotImage,
     },
+    prefix_set::{Change, Members},
     settings::TableSettings,
 };
 use firewall_common::{
@@ -72,6 +73,7 @@ impl Bench {
                 half_open_flows: FLOWS,
                 rule_counters: RULE_COUNTERS,
                 bans: 64,
+                list_blocks: 4096,
             },
             clock_from_cell: true,
         };
@@ -185,6 +187,21 @@ impl Bench {
                 slot.epoch = newest + step;
             }
         });
+    }
+
+    /// Gives a slot the members of its block lists.
+    pub fn load_lists(&mut self, slot: u8, members: &Members) {
+        let held = self.held(slot);
+        self.dataplane.load_lists(held, members).expect("room for lists");
+    }
+
+    /// Changes the block lists of a slot; all flows are judged again.
+    pub fn change_lists(&mut self, slot: u8, change: Change) {
+        let held = self.held(slot);
+        self.dataplane
+            .change_lists(held, &[change])
+            .expect("room for lists");
+        self.dataplane.settle_lists(held).expect("a loaded slot");
     }
 
     /// Gives the host an address.

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use firewall_agent::dataplane::{FlowTable, SlotImage};
+use firewall_agent::{
+    dataplane::{FlowTable, SlotImage},
+    prefix_set::{Change, Members},
+};
 use firewall_common::{cell::Cell, control::ClockScale, counters::Hook, flow::State};
 
 use super::{Engine, Interface, Judged};
@@ -95,6 +98,16 @@ impl Engine for InKernel {
 
     fn ban(&mut self, address: IpAddr, expires_ticks: u32) {
         self.with(move |bench| bench.ban(address, expires_ticks));
+    }
+
+    fn load_lists(&mut self, slot: u8, members: &Members) {
+        let members = members.clone();
+        self.with(move |bench| bench.load_lists(slot, &members));
+    }
+
+    fn change_lists(&mut self, slot: u8, change: &Change) {
+        let change = change.clone();
+        self.with(move |bench| bench.change_lists(slot, change));
     }
 
     fn add_local(&mut self, address: IpAddr) {

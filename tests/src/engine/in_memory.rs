@@ -6,6 +6,7 @@ use firewall_agent::{
     compile::timeouts::timeouts,
     dataplane::{FlowTable, SlotImage},
     engine::HostEngine,
+    prefix_set::{Change, Members},
 };
 use firewall_common::{abi::SLOTS, cell::Cell, control::ClockScale, counters::Hook, flow::State};
 
@@ -60,6 +61,16 @@ impl Engine for InMemory {
 
     fn ban(&mut self, address: IpAddr, expires_ticks: u32) {
         self.engine.ban(address, expires_ticks);
+        self.epochs = self.epochs.map(|epoch| epoch + 1);
+    }
+
+    fn load_lists(&mut self, slot: u8, members: &Members) {
+        self.engine.load_lists(slot, members).expect("room for lists");
+    }
+
+    fn change_lists(&mut self, slot: u8, change: &Change) {
+        let change = std::slice::from_ref(change);
+        self.engine.change_lists(slot, change).expect("room for lists");
         self.epochs = self.epochs.map(|epoch| epoch + 1);
     }
 

@@ -7,7 +7,10 @@ mod in_memory;
 
 use std::net::IpAddr;
 
-use firewall_agent::dataplane::{FlowTable, SlotImage};
+use firewall_agent::{
+    dataplane::{FlowTable, SlotImage},
+    prefix_set::{Change, Members},
+};
 use firewall_common::{
     cell::Cell,
     control::ClockScale,
@@ -110,6 +113,12 @@ pub trait Engine {
 
     /// Bans an address until `expires_ticks`, or for ever where that is zero. All flows are judged again.
     fn ban(&mut self, address: IpAddr, expires_ticks: u32);
+
+    /// Gives a slot the members of its block lists.
+    fn load_lists(&mut self, slot: u8, members: &Members);
+
+    /// Changes the block lists of a slot, which may be in force. All flows are judged again.
+    fn change_lists(&mut self, slot: u8, change: &Change);
 
     /// Gives the host an address.
     fn add_local(&mut self, address: IpAddr);

@@ -95,6 +95,7 @@ impl Wire {
                 half_open_flows: 4096,
                 rule_counters: 256,
                 bans: 64,
+                list_blocks: 4096,
             },
             clock_from_cell: false,
         }

@@ -42,6 +42,7 @@ impl Firewall {
                 half_open_flows: 4096,
                 rule_counters: 256,
                 bans: 64,
+                list_blocks: 4096,
             },
             clock_from_cell: false,
         });

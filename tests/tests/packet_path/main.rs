@@ -7,6 +7,7 @@ mod fragments;
 mod icmp;
 mod ipv6;
 mod lifecycle;
+mod lists;
 mod malformed;
 mod noise;
 mod plain;

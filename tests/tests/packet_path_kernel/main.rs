@@ -10,6 +10,8 @@ mod icmp;
 mod ipv6;
 #[path = "../packet_path/lifecycle.rs"]
 mod lifecycle;
+#[path = "../packet_path/lists.rs"]
+mod lists;
 #[path = "../packet_path/malformed.rs"]
 mod malformed;
 #[path = "../packet_path/noise.rs"]

@@ -28,6 +28,7 @@ use crate::{
         image_digest,
         takeover::established,
     },
+    prefix_set::{Change, Members},
 };
 
 /// A [`Dataplane`] on a [`FakeKernel`].
@@ -131,6 +132,45 @@ impl Dataplane for FakeDataplane {
 
     fn install(&mut self, _: SpareSlot) -> Result<(), DataplaneError> {
         Ok(())
+    }
+
+    fn load_lists(&mut self, slot: u8, members: &Members) -> Result<(), DataplaneError> {
+        let mut inner = self.inner()?;
+        if members.is_empty() && inner.lists.is_none() {
+            return Ok(());
+        }
+        inner.check(Operation::LoadLists, "load block lists")?;
+        inner
+            .lists()
+            .load(slot, members)
+            .map_err(DataplaneError::ListsFull)
+    }
+
+    fn change_lists(&mut self, slot: u8, changes: &[Change]) -> Result<u32, DataplaneError> {
+        let mut inner = self.inner()?;
+        inner.check(Operation::LoadLists, "change block lists")?;
+        for change in changes {
+            inner
+                .lists()
+                .apply(slot, change)
+                .map_err(DataplaneError::ListsFull)?;
+        }
+        inner.judge_again(slot)
+    }
+
+    fn settle_lists(&mut self, slot: u8) -> Result<u32, DataplaneError> {
+        let mut inner = self.inner()?;
+        inner.lists().settle();
+        inner.judge_again(slot)
+    }
+
+    fn list_members(&mut self, slot: u8) -> Result<Members, DataplaneError> {
+        let mut inner = self.inner()?;
+        Ok(inner
+            .lists
+            .as_mut()
+            .map(|lists| lists.members(slot))
+            .unwrap_or_default())
     }
 
     fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError> {

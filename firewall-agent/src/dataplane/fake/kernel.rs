@@ -24,8 +24,10 @@ use crate::dataplane::{
     AttachMode, AttachRequest, AttachedInterface, ClockReading, CounterSnapshot, DataplaneError, FlowTable,
     ImageDigest, Link, ModeReason, SlotStatus, SocketFlow, XdpMode, flow_scan::FlowContext, image_digest,
 };
+use crate::prefix_set::{HeapMemory, PrefixSets};
 
 pub(super) const FLOW_BUCKETS: usize = 64;
+const LIST_BLOCKS: u32 = 4096;
 pub(super) const RULE_COUNTERS: u16 = 1024;
 pub(super) const SCALE: ClockScale = ClockScale::for_hz(250);
 
@@ -36,6 +38,8 @@ pub enum Operation {
     Adopt,
     /// `Dataplane::load_generation`: the kernel refuses the programs.
     Load,
+    /// `Dataplane::load_lists` and `Dataplane::change_lists`.
+    LoadLists,
     /// `Dataplane::load_generation`: what is read back differs.
     ReadBack,
     /// [`Dataplane::switch`](crate::dataplane::Dataplane::switch).
@@ -69,6 +73,7 @@ pub(super) struct Inner {
     pub(super) present: bool,
     pub(super) control: Control,
     pub(super) slots: [Option<Slot>; SLOTS],
+    pub(super) lists: Option<PrefixSets<HeapMemory>>,
     pub(super) flows: FewBuckets,
     pub(super) half_flows: FewBuckets,
     pub(super) counters: CounterSnapshot,
@@ -109,6 +114,7 @@ impl FakeKernel {
             present: false,
             control: Control::zeroed(),
             slots: Default::default(),
+            lists: None,
             flows: FewBuckets::new(),
             half_flows: FewBuckets::new(),
             counters: CounterSnapshot::default(),
@@ -303,6 +309,19 @@ impl Inner {
         })
     }
 
+    pub(super) fn lists(&mut self) -> &mut PrefixSets<HeapMemory> {
+        self.lists
+            .get_or_insert_with(|| PrefixSets::new(HeapMemory::new(LIST_BLOCKS)))
+    }
+
+    pub(super) fn judge_again(&mut self, slot: u8) -> Result<u32, DataplaneError> {
+        let newest = self.control.slots.iter().map(|slot| slot.epoch).max();
+        let epoch = newest.unwrap_or(0) + 1;
+        let settings = self.control.slots.get_mut(usize::from(slot));
+        settings.ok_or(DataplaneError::SlotEmpty { slot })?.epoch = epoch;
+        Ok(epoch)
+    }
+
     pub(super) fn check(&self, operation: Operation, action: &'static str) -> Result<(), DataplaneError> {
         if self.failing.contains(&operation) {
             return Err(DataplaneError::Syscall {
@@ -323,6 +342,7 @@ impl Inner {
     pub(super) fn create(&mut self) {
         let mask = u32::try_from(FLOW_BUCKETS - 1).unwrap_or(0);
         self.present = true;
+        self.lists = None;
         self.control = Control {
             seed: [1, 2, 3, 4],
             abi_version: ABI_VERSION,

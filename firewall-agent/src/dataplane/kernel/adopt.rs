@@ -106,6 +106,7 @@ fn create(
     }
     let session = Session {
         slots: Slots::default(),
+        lists: None,
         numbers: Numbers::default(),
         attached: Vec::new(),
         pins,
@@ -140,6 +141,7 @@ fn adopt(
     let clock = KernelClock::known(programs.admin.as_fd(), state.jiffies_per_second)?;
     let mut session = Session {
         slots,
+        lists: None,
         numbers: Numbers::default(),
         attached: Vec::new(),
         pins,

@@ -8,10 +8,14 @@ use std::{
 
 use bytemuck::Zeroable;
 use firewall_common::{
+    abi::SLOTS,
     control::{Control, SlotControl},
     image::Block,
 };
 use memmap2::{MmapOptions, MmapRaw};
+
+use super::sys;
+use crate::prefix_set::Memory;
 
 /// An array map whose entries are `T`s, shared with the kernel.
 #[derive(Debug)]
@@ -105,10 +109,100 @@ impl MappedControl {
         Some(())
     }
 
+    /// Gives the flows of a slot, which may be in force, another judgement: a word of four bytes in one go.
+    pub(super) fn write_epoch(&self, slot: u8, epoch: u32) -> Option<()> {
+        let settings = self.slot(slot)?;
+        // SAFETY: the slot was found to exist; programs read the word in one go.
+        unsafe { (&raw mut (*settings).epoch).write_volatile(epoch) };
+        Some(())
+    }
+
+    /// Writes the flags of a slot, which may be in force.
+    pub(super) fn write_flags(&self, slot: u8, flags: u32) -> Option<()> {
+        let settings = self.slot(slot)?;
+        // SAFETY: as for the epoch.
+        unsafe { (&raw mut (*settings).flags).write_volatile(flags) };
+        Some(())
+    }
+
+    fn slot(&self, slot: u8) -> Option<*mut SlotControl> {
+        let slot = usize::from(slot);
+        (slot < SLOTS).then(|| {
+            // SAFETY: the place lies inside the record.
+            unsafe { (&raw mut (*self.place()).slots).cast::<SlotControl>().add(slot) }
+        })
+    }
+
     /// Sets the clock of programs that take the time from here.
     pub(super) fn set_clock(&self, ticks: u32) {
         // SAFETY: as for reading; a word of four bytes is written in one go.
         unsafe { (&raw mut (*self.place()).clock_cell_ticks).write_volatile(ticks) };
+    }
+}
+
+/// The block lists of all slots.
+#[derive(Debug)]
+pub(super) struct MappedLists {
+    roots: Shared<u64>,
+    blocks: Shared<Block>,
+}
+
+impl MappedLists {
+    pub(super) fn map(
+        roots: BorrowedFd<'_>,
+        root_count: u32,
+        blocks: BorrowedFd<'_>,
+        block_count: u32,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            roots: Shared::map(roots, root_count)?,
+            blocks: Shared::map(blocks, block_count)?,
+        })
+    }
+
+    fn root_word(&self, index: u32) -> Option<&AtomicU64> {
+        let root = self.roots.entry(usize::try_from(index).ok()?)?;
+        // SAFETY: the word lies in the mapping, aligned to 8 bytes, and lives as long as `self`; this process accesses
+        // it atomically.
+        Some(unsafe { AtomicU64::from_ptr(root) })
+    }
+}
+
+impl Memory for MappedLists {
+    fn capacity(&self) -> u32 {
+        u32::try_from(self.blocks.count).unwrap_or(u32::MAX)
+    }
+
+    fn root(&self, index: u32) -> u64 {
+        self.root_word(index)
+            .map_or(0, |root| root.load(Ordering::Acquire))
+    }
+
+    fn store_root(&self, index: u32, entry: u64) {
+        if let Some(root) = self.root_word(index) {
+            root.store(entry, Ordering::Release);
+        }
+    }
+
+    fn block(&self, index: u32) -> Block {
+        match self.blocks.entry(index as usize) {
+            // SAFETY: the block lies in the mapping; nobody but this process writes it.
+            Some(block) => unsafe { block.read_volatile() },
+            None => Block::zeroed(),
+        }
+    }
+
+    fn write(&self, index: u32, block: &Block) {
+        if let Some(place) = self.blocks.entry(index as usize) {
+            // SAFETY: the block lies in the mapping; no program knows it yet.
+            unsafe { place.write_volatile(*block) };
+        }
+    }
+
+    fn wait_for_readers(&self) {
+        if let Err(error) = sys::grace_period() {
+            tracing::error!(%error, "cannot wait for packets that still read a block list");
+        }
     }
 }
 

@@ -3,12 +3,12 @@
 use std::os::fd::AsFd;
 
 use aya::maps::{HashMap, Map, MapData, MapError, MapInfo};
-use firewall_common::{abi::names, control::Control, flow::Bucket};
+use firewall_common::{abi::names, control::Control, flow::Bucket, image::Block, prefix_set::ROOTS};
 
 use super::{
     flow_map::FlowMap,
     interfaces::InterfaceTable,
-    mapped::MappedControl,
+    mapped::{MappedControl, MappedLists},
     object::MapSizes,
     pins::{Pins, file},
 };
@@ -50,6 +50,7 @@ impl Maps {
             half_flow_buckets: entries(pins, names::HALF_FLOWS, size_of::<Bucket>())?,
             rule_counters: info(pins, names::RULE_COUNTERS)?.max_entries(),
             bans: info(pins, names::BANS_V4)?.max_entries(),
+            list_blocks: entries(pins, names::LIST_BLOCKS, size_of::<Block>())?,
         };
         entries(pins, names::CONTROL, size_of::<Control>())?;
         Ok(Self {
@@ -68,6 +69,14 @@ impl Maps {
             sizes,
         })
     }
+}
+
+/// The block lists of all slots.
+pub(super) fn lists(pins: &Pins, blocks: u32) -> Result<MappedLists, DataplaneError> {
+    let roots = open(pins, names::LIST_ROOTS)?;
+    let pool = open(pins, names::LIST_BLOCKS)?;
+    MappedLists::map(roots.fd().as_fd(), ROOTS, pool.fd().as_fd(), blocks)
+        .map_err(file("map", &pins.path(names::LIST_BLOCKS)))
 }
 
 /// Opens a pinned map.

@@ -13,6 +13,7 @@ mod flow_map;
 mod flows;
 mod interfaces;
 mod links;
+mod lists;
 mod mapped;
 mod maps;
 mod netlink;
@@ -39,7 +40,10 @@ use super::{
     EventStream, FlowView, Link, LoadedSlot, MapUsage, NetworkChanges, SlotImage, SlotStatus, SocketFlow,
     Takeover, Unloaded,
 };
-use crate::settings::{Settings, TableSettings};
+use crate::{
+    prefix_set::{Change, Members},
+    settings::{Settings, TableSettings},
+};
 use session::Session;
 pub use spare::SpareSlot;
 
@@ -134,6 +138,22 @@ impl Dataplane for KernelDataplane {
 
     fn install(&mut self, spare: SpareSlot) -> Result<(), DataplaneError> {
         self.session_mut()?.install(spare)
+    }
+
+    fn load_lists(&mut self, slot: u8, members: &Members) -> Result<(), DataplaneError> {
+        self.session_mut()?.load_lists(slot, members)
+    }
+
+    fn change_lists(&mut self, slot: u8, changes: &[Change]) -> Result<u32, DataplaneError> {
+        self.session_mut()?.change_lists(slot, changes)
+    }
+
+    fn settle_lists(&mut self, slot: u8) -> Result<u32, DataplaneError> {
+        self.session_mut()?.settle_lists(slot)
+    }
+
+    fn list_members(&mut self, slot: u8) -> Result<Members, DataplaneError> {
+        self.session_mut()?.list_members(slot)
     }
 
     fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError> {

@@ -19,6 +19,7 @@ pub(super) struct MapSizes {
     pub(super) half_flow_buckets: u32,
     pub(super) rule_counters: u32,
     pub(super) bans: u32,
+    pub(super) list_blocks: u32,
 }
 
 impl From<&TableSettings> for MapSizes {
@@ -28,6 +29,7 @@ impl From<&TableSettings> for MapSizes {
             half_flow_buckets: buckets(tables.half_open_flows),
             rule_counters: tables.rule_counters,
             bans: tables.bans,
+            list_blocks: tables.list_blocks,
         }
     }
 }
@@ -69,6 +71,7 @@ impl LoadOptions {
             .map_max_entries(names::LOG_WINDOWS, REASON_ENTRIES + self.sizes.rule_counters)
             .map_max_entries(names::BANS_V4, self.sizes.bans)
             .map_max_entries(names::BANS_V6, self.sizes.bans)
+            .map_max_entries(names::LIST_BLOCKS, self.sizes.list_blocks)
             .override_global(names::CLOCK_FROM_CELL, &clock, true);
         if let Some(image) = image {
             loader

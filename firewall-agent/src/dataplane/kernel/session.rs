@@ -12,6 +12,7 @@ use super::{
     ethtool,
     interfaces::Numbers,
     links,
+    lists::Lists,
     maps::{AddressKey, Maps, map},
     object::LoadOptions,
     pins::{LinkKind, Pins, file},
@@ -38,6 +39,7 @@ pub(super) struct Session {
     pub(super) programs: Programs,
     pub(super) clock: KernelClock,
     pub(super) slots: Slots,
+    pub(super) lists: Lists,
     pub(super) numbers: Numbers,
     pub(super) attached: Vec<AttachedInterface>,
 }

@@ -410,6 +410,6 @@ fn capacity(needed: u32) -> u32 {
 }
 
 /// Unique, since the newest epoch always stands in some slot: each load writes one more than all there are.
-fn next_epoch(control: &Control) -> u32 {
+pub(super) fn next_epoch(control: &Control) -> u32 {
     control.slots.iter().map(|slot| slot.epoch).max().unwrap_or(0) + 1
 }

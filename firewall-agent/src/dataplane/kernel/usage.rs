@@ -34,6 +34,8 @@ impl Session {
             local_address_count(self)?,
             room.into(),
         ));
+        let room = self.maps.sizes.list_blocks;
+        usage.push(of(names::LIST_BLOCKS, self.list_blocks().into(), room.into()));
         for name in HASHES {
             usage.push(self.hash_usage(name)?);
         }
