@@ -110,6 +110,11 @@ impl Counters {
         self.rules.resize(count);
     }
 
+    /// Forgets what has been counted since the last look.
+    pub(super) fn settle(&mut self) {
+        let _ = (self.rules.risen(), self.reasons.risen(), self.interfaces.risen());
+    }
+
     /// The decision on the only packet since the last call.
     pub(super) fn judged(&mut self, packet: &Packet) -> Judged {
         let one = Counter {

@@ -10,7 +10,11 @@ mod place;
 mod sheet;
 mod tables;
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya_obj::programs::XdpAttachType;
@@ -26,13 +30,14 @@ use firewall_common::{
     cell::{Cell, Mode},
     control::ClockScale,
     counters::Hook,
-    flow::State,
+    flow::{FlowKey, State},
     image::Block,
 };
 
 use crate::{
     engine::Interface,
     mounts::{PINS, STATE},
+    random::Random,
 };
 pub use counted::{Action, Ran};
 use counted::{Counters, Packet, RULES};
@@ -45,6 +50,11 @@ const FLOWS: u32 = 4096;
 const RULE_COUNTERS: u32 = 2048;
 /// More than any answer has.
 const ANSWER_BYTES: usize = 256;
+
+/// More than any frame of [`Bench::contend`] and its answer have.
+const FRAME_BYTES: usize = 512;
+/// Between two rounds of ending flows in [`Bench::contend`].
+const CONTENTION_PAUSE: Duration = Duration::from_millis(1);
 
 /// A loaded dataplane.
 pub struct Bench {
@@ -234,8 +244,8 @@ impl Bench {
         let mut out = vec![0; frame.len() + ANSWER_BYTES];
         let index = self.interfaces[usize::from(interface.slot())];
         let action = match hook {
-            Hook::Ingress => self.run_xdp(frame, index, &mut out),
-            Hook::Egress => self.run_tc(frame, index, &mut out),
+            Hook::Ingress => run_xdp(&self.ingress, frame, index, &mut out),
+            Hook::Egress => run_tc(&self.egress, frame, index, &mut out),
         };
         let ran = Ran {
             judged: self.counters.judged(&Packet {
@@ -250,34 +260,85 @@ impl Bench {
         ran
     }
 
-    fn run_xdp(&self, frame: &[u8], index: u32, out: &mut Vec<u8>) -> Action {
-        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let bytes = u32::try_from(frame.len()).expect("a frame");
-        let context = [0, bytes, 0, index, 0, 0];
-        let result = self.ingress.test_run(TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(out),
-            ctx_in: Some(bytemuck::bytes_of(&context)),
-            ..TestRunOptions::default()
+    /// Runs the programs on frames in random order from two threads at once, and ends flows from a third, until the
+    /// time is up; returns how many ran.
+    #[must_use]
+    pub fn contend(&mut self, frames: &[(Hook, Vec<u8>)], now_ticks: u32, time: Duration) -> u64 {
+        self.dataplane.set_clock(now_ticks).expect("a clock");
+        let over = AtomicBool::new(false);
+        let index = self.interfaces[usize::from(Interface::Eth0.slot())];
+        let run = |seed| {
+            let (mut random, mut ran) = (Random::new(seed), 0);
+            let mut out = vec![0; FRAME_BYTES];
+            while !over.load(Ordering::Relaxed) {
+                let (hook, frame) = random.pick(frames);
+                out.resize(FRAME_BYTES, 0);
+                match hook {
+                    Hook::Ingress => run_xdp(&self.ingress, frame, index, &mut out),
+                    Hook::Egress => run_tc(&self.egress, frame, index, &mut out),
+                };
+                ran += 1;
+            }
+            ran
+        };
+        let ran = std::thread::scope(|scope| {
+            let threads = [1, 2].map(|seed| scope.spawn(move || run(seed)));
+            let (start, mut random) = (Instant::now(), Random::new(3));
+            while start.elapsed() < time {
+                let ended = self.dataplane.delete_flows(&mut |_| random.percent(1));
+                ended.expect("flow tables");
+                std::thread::sleep(CONTENTION_PAUSE);
+            }
+            over.store(true, Ordering::Relaxed);
+            threads
+                .map(|thread| thread.join().expect("a thread that ran"))
+                .iter()
+                .sum()
         });
-        let result = result.unwrap_or_else(|error| panic!("no run at ingress on {frame:02x?}: {error}"));
-        out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
-        Action::of_xdp(result.return_value)
+        self.counters.settle();
+        ran
     }
 
-    fn run_tc(&self, frame: &[u8], index: u32, out: &mut Vec<u8>) -> Action {
-        // `struct __sk_buff` up to its eleventh field, ifindex.
-        let context = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, index];
-        let result = self.egress.test_run(TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(out),
-            ctx_in: Some(bytemuck::bytes_of(&context)),
-            ..TestRunOptions::default()
+    /// Live flows: table, ends and the rule that let each in.
+    #[must_use]
+    pub fn live_flows(&self) -> Vec<(FlowTable, FlowKey, u16)> {
+        let mut flows = Vec::new();
+        let visited = self.dataplane.visit_flows(&mut |view| {
+            flows.push((view.table, view.key, view.flow.rule));
+            true
         });
-        let result = result.unwrap_or_else(|error| panic!("no run at egress on {frame:02x?}: {error}"));
-        out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
-        Action::of_tc(result.return_value.cast_signed())
+        visited.expect("flow tables");
+        flows
     }
+}
+
+fn run_xdp(program: &Xdp, frame: &[u8], index: u32, out: &mut Vec<u8>) -> Action {
+    // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let bytes = u32::try_from(frame.len()).expect("a frame");
+    let context = [0, bytes, 0, index, 0, 0];
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(out),
+        ctx_in: Some(bytemuck::bytes_of(&context)),
+        ..TestRunOptions::default()
+    });
+    let result = result.unwrap_or_else(|error| panic!("no run at ingress on {frame:02x?}: {error}"));
+    out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
+    Action::of_xdp(result.return_value)
+}
+
+fn run_tc(program: &SchedClassifier, frame: &[u8], index: u32, out: &mut Vec<u8>) -> Action {
+    // `struct __sk_buff` up to its eleventh field, ifindex.
+    let context = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, index];
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(out),
+        ctx_in: Some(bytemuck::bytes_of(&context)),
+        ..TestRunOptions::default()
+    });
+    let result = result.unwrap_or_else(|error| panic!("no run at egress on {frame:02x?}: {error}"));
+    out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
+    Action::of_tc(result.return_value.cast_signed())
 }
 
 const fn normal(slot: u8) -> Cell {

@@ -1,12 +1,17 @@
 //! The packet path in the kernel: the real programs, run by `BPF_PROG_TEST_RUN`.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use firewall_agent::{
     dataplane::{FlowTable, SlotImage},
     prefix_set::{Change, Members},
 };
-use firewall_common::{cell::Cell, control::ClockScale, counters::Hook, flow::State};
+use firewall_common::{
+    cell::Cell,
+    control::ClockScale,
+    counters::Hook,
+    flow::{FlowKey, State},
+};
 
 use super::{Engine, Interface, Judged};
 use crate::bench::{Bench, Lease, Ran};
@@ -42,6 +47,18 @@ impl InKernel {
     /// Forgets all flows.
     pub fn clear_flows(&self) {
         self.with(Bench::clear_flows);
+    }
+
+    /// See [`Bench::contend`].
+    #[must_use]
+    pub fn contend(&self, frames: Vec<(Hook, Vec<u8>)>, now_ticks: u32, time: Duration) -> u64 {
+        self.with(move |bench| bench.contend(&frames, now_ticks, time))
+    }
+
+    /// See [`Bench::live_flows`].
+    #[must_use]
+    pub fn live_flows(&self) -> Vec<(FlowTable, FlowKey, u16)> {
+        self.with(|bench| bench.live_flows())
     }
 
     /// Runs the program of a hook on a frame: verdict, and what the program has made of the frame.

@@ -2,6 +2,7 @@
 //! verdict, reason and rule are what the programs' counters say. Needs root.
 
 mod agreement;
+mod contention;
 #[path = "../packet_path/fragments.rs"]
 mod fragments;
 #[path = "../packet_path/icmp.rs"]
