@@ -10,17 +10,21 @@
 mod bpfilter;
 mod case;
 mod firewall;
+mod guard;
 mod map_memory;
+mod pair;
 mod peers;
 mod plain_rule;
 mod policies;
 mod prefixes;
+mod processor;
 mod remotes;
 mod report;
 mod results;
 mod rounds;
 mod rows;
 mod shim;
+mod tcp;
 mod wire;
 mod world;
 

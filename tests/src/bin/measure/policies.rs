@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use firewall_agent::{
     diagnostic::{SourceFile, SourceSet, Style, render_text},
     policy::{Options, Scope, Target, check, model::ValidPolicy},
@@ -12,7 +12,7 @@ use firewall_tests::host::failsafe;
 use crate::plain_rule::{DropRule, PORT};
 
 /// The host of the shipped policies whose rules are measured.
-const LOAD_BALANCER: &str = "lb-1";
+pub(crate) const LOAD_BALANCER: &str = "lb-1";
 /// Its addresses.
 pub(crate) const LOAD_BALANCER_ADDRESSES: [&str; 2] = ["10.77.1.10", "fd77:1::10"];
 
@@ -25,12 +25,25 @@ outgoing = "reject"
 forwarded = "drop"
 "#;
 
-/// The shipped policy of a load balancer.
-pub(crate) fn load_balancer() -> Result<ValidPolicy> {
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+/// The files of the shipped policy of a load balancer, by name, with these rules in front of its own.
+pub(crate) fn load_balancer_files(rules: &[DropRule]) -> Result<[(&'static str, String); 3]> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+    let read = |file| fs::read_to_string(directory.join(file)).with_context(|| format!("rules/{file}"));
+    let role = read("lb.toml")?;
+    let (head, tail) = role.split_once("[[rule]]").context("rules/lb.toml has no rule")?;
+    let rules = listing(rules, "tcp")?;
+    Ok([
+        ("inventory.toml", read("inventory.toml")?),
+        ("base.toml", read("base.toml")?),
+        ("lb.toml", format!("{head}{rules}[[rule]]{tail}")),
+    ])
+}
+
+/// The shipped policy of a load balancer, with these rules in front of its own.
+pub(crate) fn load_balancer(rules: &[DropRule]) -> Result<ValidPolicy> {
     let mut sources = SourceSet::new();
-    for file in ["inventory.toml", "base.toml", "lb.toml"] {
-        sources.add(SourceFile::new(file, fs::read_to_string(rules.join(file))?));
+    for (file, text) in load_balancer_files(rules)? {
+        sources.add(SourceFile::new(file, text));
     }
     of_sources(
         sources,
@@ -41,16 +54,22 @@ pub(crate) fn load_balancer() -> Result<ValidPolicy> {
     )
 }
 
-/// Rules as all peers have them, and one that drops what is sent.
-pub(crate) fn plain(rules: &[DropRule]) -> Result<ValidPolicy> {
+/// Rules in the policy language.
+fn listing(rules: &[DropRule], protocol: &str) -> Result<String> {
     let mut text = String::new();
     for (number, DropRule { source, length, port }) in rules.iter().enumerate() {
         let [a, b, c, d] = source;
         writeln!(
             text,
-            "[[rule]]\nname = \"r{number}\"\ndrop = \"udp/{port}\"\nfrom = \"{a}.{b}.{c}.{d}/{length}\"\n"
+            "[[rule]]\nname = \"r{number}\"\ndrop = \"{protocol}/{port}\"\nfrom = \"{a}.{b}.{c}.{d}/{length}\"\n"
         )?;
     }
+    Ok(text)
+}
+
+/// Rules as all peers have them, and one that drops what is sent.
+pub(crate) fn plain(rules: &[DropRule]) -> Result<ValidPolicy> {
+    let mut text = listing(rules, "udp")?;
     write!(
         text,
         "[[rule]]\nname = \"last\"\ndrop = \"udp/{PORT}\"\nfrom = \"any\"\n"

@@ -6,6 +6,7 @@ mod nft;
 mod nft_counter;
 mod ours;
 mod script;
+mod stateful_nft;
 mod trivial;
 mod xdp_filter;
 
@@ -14,6 +15,7 @@ pub(crate) use self::{
     iptables::IpTables,
     nft::Nft,
     ours::Ours,
+    stateful_nft::StatefulNft,
     trivial::Trivial,
     xdp_filter::{CAPACITY as XDP_FILTER_CAPACITY, NAME as XDP_FILTER, XdpFilter},
 };

@@ -65,6 +65,6 @@ fn list(elements: impl Iterator<Item = String>) -> String {
 
 impl Peer for Nft {
     fn dropped(&self, lane: &Lane) -> Result<u64> {
-        nft_counter::packets(&lane.namespace, "bench", "dropped")
+        nft_counter::packets(&lane.namespace, nft_counter::NETDEV, "bench", "dropped")
     }
 }

@@ -13,8 +13,10 @@ const GET_OBJECT: u16 = 0x0a13;
 const NEW_OBJECT: u16 = 0x0a12;
 /// `NLM_F_REQUEST`.
 const REQUEST: u16 = 1;
+/// `NFPROTO_INET`.
+pub(super) const INET: u8 = 1;
 /// `NFPROTO_NETDEV`.
-const NETDEV: u8 = 5;
+pub(super) const NETDEV: u8 = 5;
 /// `NFTA_OBJ_…`.
 const TABLE: u16 = 1;
 const NAME: u16 = 2;
@@ -30,10 +32,10 @@ const TYPE_MASK: u16 = 0x3fff;
 const HEADER: usize = 16;
 const FAMILY_HEADER: usize = 4;
 
-/// Packets of a counter of a netdev table.
-pub(super) fn packets(namespace: &NetNs, table: &str, name: &str) -> Result<u64> {
+/// Packets of a counter of a table.
+pub(super) fn packets(namespace: &NetNs, family: u8, table: &str, name: &str) -> Result<u64> {
     let answer = namespace
-        .run(|| ask(&request(table, name)))
+        .run(|| ask(&request(family, table, name)))
         .context("nf_tables")?;
     let kind = answer.get(4..6).context("a short answer")?;
     ensure!(
@@ -61,8 +63,8 @@ fn ask(request: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-fn request(table: &str, name: &str) -> Vec<u8> {
-    let mut body = vec![NETDEV, 0, 0, 0];
+fn request(family: u8, table: &str, name: &str) -> Vec<u8> {
+    let mut body = vec![family, 0, 0, 0];
     for (kind, value) in [
         (TABLE, format!("{table}\0").into_bytes()),
         (NAME, format!("{name}\0").into_bytes()),
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn attributes_are_found_by_kind() {
-        let request = request("bench", "dropped");
+        let request = request(NETDEV, "bench", "dropped");
         let attributes = &request[HEADER + FAMILY_HEADER..];
         assert_eq!(attribute(attributes, TABLE), Some(&b"bench\0"[..]));
         assert_eq!(attribute(attributes, NAME), Some(&b"dropped\0"[..]));

@@ -1,8 +1,10 @@
 //! The rows of the table, by what they have in common.
 
+mod connections;
 mod live;
 mod rules;
 mod sets;
+mod stream;
 mod wire;
 
 use anyhow::Result;
@@ -20,7 +22,7 @@ pub(crate) struct Topic {
 }
 
 /// All of them.
-pub(crate) const TOPICS: [Topic; 4] = [
+pub(crate) const TOPICS: [Topic; 6] = [
     Topic {
         name: "live flows",
         rows: &[1, 2, 14],
@@ -40,5 +42,15 @@ pub(crate) const TOPICS: [Topic; 4] = [
         name: "frames over veth",
         rows: &[8, 9],
         measure: wire::measure,
+    },
+    Topic {
+        name: "connections",
+        rows: &[10],
+        measure: connections::measure,
+    },
+    Topic {
+        name: "one stream",
+        rows: &[11],
+        measure: stream::measure,
     },
 ];

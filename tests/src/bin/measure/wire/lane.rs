@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    process::Command,
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
@@ -10,13 +9,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use firewall_tests::netns::{NetNs, output};
-use nix::{
-    net::if_::if_nametoindex,
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
+use nix::{net::if_::if_nametoindex, unistd::Pid};
 
-use super::RECEIVING_PROCESSOR;
+use crate::processor::{self, RECEIVING};
 
 /// How long a receiver may take for what is in its ring when the sender stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -60,11 +55,7 @@ impl Lane {
         in_namespace(&namespace, &format!("echo 1 > /mnt/class/net/{far}/threaded"))?;
         let near_index = sender.run(|| if_nametoindex(&*near))?;
         let thread = thread_of(&far)?;
-        let mut processors = CpuSet::new();
-        processors.set(RECEIVING_PROCESSOR)?;
-        sched_setaffinity(thread, &processors)?;
-        // Who else wants the processor would cool its caches between two batches.
-        output(Command::new("chrt").args(["--fifo", "--pid", "1", &thread.to_string()]))?;
+        processor::seize(thread, RECEIVING)?;
         Ok(Self {
             namespace,
             far,

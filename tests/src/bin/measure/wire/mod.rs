@@ -6,8 +6,3 @@ mod sender;
 
 pub(crate) use lane::Lane;
 pub(crate) use sender::Sender;
-
-/// Where frames are made.
-pub(crate) const SENDING_PROCESSOR: usize = 0;
-/// Where they are judged.
-pub(crate) const RECEIVING_PROCESSOR: usize = 1;

@@ -7,13 +7,13 @@ use aya::{
     programs::{TestRun, TestRunAttrs, TestRunOptions, Xdp},
 };
 use firewall_tests::netns::NetNs;
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
+use nix::unistd::gettid;
 
-use super::{Lane, SENDING_PROCESSOR};
-use crate::remotes::{Remote, remotes, sum_without_source};
+use super::Lane;
+use crate::{
+    processor::{self, SENDING},
+    remotes::{Remote, remotes, sum_without_source},
+};
 
 /// Frames that the kernel makes at once.
 const BATCH: u32 = 64;
@@ -69,9 +69,7 @@ impl Sender {
             .try_into()?;
         let frame = &self.frame;
         self.namespace.run(|| -> Result<()> {
-            let mut processors = CpuSet::new();
-            processors.set(SENDING_PROCESSOR)?;
-            sched_setaffinity(Pid::from_raw(0), &processors)?;
+            processor::keep(gettid(), SENDING)?;
             let ran = program.test_run(TestRunOptions {
                 data_in: Some(frame),
                 repeat: frames,
