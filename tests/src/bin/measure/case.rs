@@ -4,7 +4,12 @@ use crate::results::{Case, Check, Entry, Figure, OURS, Unit};
 
 /// A case that could not be measured, and why.
 pub(crate) fn not_measured(name: &str, reason: &anyhow::Error) -> Case {
-    Case::new(name, Unit::Count).note(format!("not measured: {reason:#}"))
+    missing(name, Unit::Count, reason)
+}
+
+/// The same, where something was to be reached that has a unit.
+pub(crate) fn missing(name: &str, unit: Unit, reason: &anyhow::Error) -> Case {
+    Case::new(name, unit).note(format!("not measured: {reason:#}"))
 }
 
 impl Case {

@@ -89,6 +89,17 @@ impl Firewall {
         Ok(())
     }
 
+    /// Has the slot that the next policy takes made ready for an image of the size that this one has: what the agent does
+    /// ahead of changes.
+    pub(crate) fn prepare(&mut self, policy: &ValidPolicy) -> Result<()> {
+        let blocks = u32::try_from(compile(policy)?.blocks().len())?;
+        if let Some(mut spare) = self.dataplane.spare_slot(blocks)? {
+            spare.verify()?;
+            self.dataplane.install(spare)?;
+        }
+        Ok(())
+    }
+
     /// Attaches to an interface in both directions.
     pub(crate) fn attach(&mut self, interface: &str, mode: AttachMode) -> Result<()> {
         let links = self.dataplane.links()?;

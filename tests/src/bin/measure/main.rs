@@ -7,6 +7,7 @@
 //! Everything that a run makes (network namespaces, mounts, pinned programs) belongs to the process and goes with it,
 //! however it ends.
 
+mod agent;
 mod bpfilter;
 mod case;
 mod firewall;
@@ -40,6 +41,9 @@ use crate::{case::not_measured, report::Report, rounds::Effort};
 struct Arguments {
     /// The object with the shim and what is compared with.
     object: PathBuf,
+    /// The directory with the release build of `firewall-agent` and `fwctl`; without it, rows that run them are left out.
+    #[arg(long, value_name = "DIRECTORY")]
+    binaries: Option<PathBuf>,
     /// Fewer rounds and sizes, for a first look.
     #[arg(long)]
     quick: bool,
@@ -55,6 +59,8 @@ struct Arguments {
 struct Bench {
     /// The object with the shim and what is compared with.
     object: Vec<u8>,
+    /// The directory of `firewall-agent` and `fwctl`.
+    binaries: Option<PathBuf>,
     effort: Effort,
 }
 
@@ -69,7 +75,11 @@ fn main() -> Result<()> {
     } else {
         Effort::FULL
     };
-    let bench = Bench { object, effort };
+    let bench = Bench {
+        object,
+        binaries: arguments.binaries,
+        effort,
+    };
     let mut report = Report::default();
     report.results.machine = world::machine();
     report.results.peers = peers::versions();

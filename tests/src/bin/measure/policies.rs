@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn policies_are_valid() {
         assert!(
-            load_balancer()
+            load_balancer(&[])
                 .unwrap()
                 .rules
                 .iter()

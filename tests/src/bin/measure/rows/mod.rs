@@ -2,9 +2,11 @@
 
 mod connections;
 mod live;
+mod memory;
 mod rules;
 mod sets;
 mod stream;
+mod time;
 mod wire;
 
 use anyhow::Result;
@@ -22,7 +24,7 @@ pub(crate) struct Topic {
 }
 
 /// All of them.
-pub(crate) const TOPICS: [Topic; 6] = [
+pub(crate) const TOPICS: [Topic; 8] = [
     Topic {
         name: "live flows",
         rows: &[1, 2, 14],
@@ -52,5 +54,15 @@ pub(crate) const TOPICS: [Topic; 6] = [
         name: "one stream",
         rows: &[11],
         measure: stream::measure,
+    },
+    Topic {
+        name: "putting policies in force",
+        rows: &[12],
+        measure: time::measure,
+    },
+    Topic {
+        name: "memory",
+        rows: &[13],
+        measure: memory::measure,
     },
 ];
