@@ -33,10 +33,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::ensure(&[Part::Toolchain, Part::Bench])?;
     let object = object()?;
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--locked", "--package", "firewall-tests"]);
-    process::run(cargo.args(["--bin", "measure"])).context("the release build")?;
-    let mut measure = Command::new(workspace::target_dir().join("release/measure"));
-    measure.arg(object);
+    cargo.args(["build", "--release", "--locked", "--package", "firewall-agent"]);
+    cargo.args([
+        "--package",
+        "firewall-tests",
+        "--bin",
+        "measure",
+        "--bin",
+        "fwctl",
+    ]);
+    process::run(cargo.args(["--bin", "firewall-agent"])).context("the release build")?;
+    let binaries = workspace::target_dir().join("release");
+    let mut measure = Command::new(binaries.join("measure"));
+    measure.arg(object).arg("--binaries").arg(&binaries);
     if arguments.quick {
         measure.arg("--quick");
     }

@@ -94,7 +94,10 @@ pub(super) const BENCH: &[Package] = &[
     package("ipset", "/usr/sbin/ipset"),
     package("iptables", "/usr/sbin/iptables-legacy"),
     package("nftables", "/usr/sbin/nft"),
+    package("nginx", "/usr/sbin/nginx"),
+    package("openssl", "/usr/bin/openssl"),
     package("util-linux", "/usr/bin/chrt"),
+    package("wrk", "/usr/bin/wrk"),
     package("xdp-tools", "/usr/sbin/xdp-filter"),
 ];
 

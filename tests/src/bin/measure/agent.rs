@@ -3,13 +3,13 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use firewall_tests::{bpffs::Bpffs, wait::wait_until};
+use firewall_tests::{bpffs::Bpffs, netns::output, wait::wait_until};
 use nix::unistd::{SysconfVar, sysconf};
 use tempfile::TempDir;
 
@@ -68,11 +68,20 @@ impl Agent {
         let socket = settings.with_file_name("control.sock");
         let answers = wait_until(START, || agent.answers(binaries, &socket));
         ensure!(answers, "the agent does not answer: {}", fs::read_to_string(log)?);
+        let mut fwctl = Command::new(binaries.join("fwctl"));
+        let status = output(fwctl.arg("--socket").arg(&socket).args(["status", "--json"]))?;
+        let status: serde_json::Value = serde_json::from_str(&status)?;
+        let in_force = status["rules"].as_u64().unwrap_or_default();
+        ensure!(
+            in_force > u64::try_from(rules.len())?,
+            "the policy is not in force: {}",
+            fs::read_to_string(log)?
+        );
         Ok(agent)
     }
 
     fn answers(&self, binaries: &Path, socket: &Path) -> bool {
-        let mut fwctl = std::process::Command::new(binaries.join("fwctl"));
+        let mut fwctl = Command::new(binaries.join("fwctl"));
         let status = fwctl.arg("--socket").arg(socket).arg("status");
         let status = status.stdout(Stdio::null()).stderr(Stdio::null()).status();
         self.child.id() != 0 && status.is_ok_and(|status| status.success())
