@@ -18,5 +18,6 @@ pub mod netns;
 pub mod random;
 pub mod rule_sets;
 pub mod tiny;
+pub mod verifier;
 pub mod wait;
 pub mod worker;

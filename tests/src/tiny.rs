@@ -142,7 +142,7 @@ fn attach(program: &OwnedFd, interface: u32, attach_type: u32, flags: u32) -> io
 }
 
 /// Calls bpf(2) with a command that makes a descriptor.
-fn bpf<A>(command: libc::c_int, attributes: &A) -> io::Result<OwnedFd> {
+pub(crate) fn bpf<A>(command: libc::c_int, attributes: &A) -> io::Result<OwnedFd> {
     // SAFETY: the attributes are those of the command, and what they point to lives until the call returns.
     let result = unsafe {
         libc::syscall(

@@ -1,14 +1,27 @@
 //! Loads every program of the eBPF object and prints what the verifier and the JIT made of it.
 //!
-//! Usage: `verify [OBJECT [PROGRAM]]`; without an argument the object that is built into the agent.
+//! Usage: `verify [OBJECT [PROGRAM]]`; without an argument the object that is built into the agent. `verify --limits`
+//! prints the limits that `tests/limits.txt` sets the programs, from what they take now.
 
 use anyhow::{Context, Result};
 use aya::{EbpfLoader, programs::Program};
+use firewall_tests::verifier::{costs, limits_text};
+
+/// What stands above the limits.
+const LIMITS_HEAD: &str = "\
+# Most instructions that the verifier of kernel 6.18 may walk through for each program, and most bytes of stack that the
+# program and its functions may take together. `cargo run --bin verify -- --limits` prints this file anew, with some
+# room above what the programs take.
+";
 
 /// Last lines of the log of a refused program that are shown.
 const VERIFIER_LOG_LINES: usize = 60;
 
 fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("--limits") {
+        print!("{LIMITS_HEAD}{}", limits_text(&costs(firewall_agent::OBJECT)?));
+        return Ok(());
+    }
     let object = match std::env::args_os().nth(1) {
         Some(path) => std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?,
         None => firewall_agent::OBJECT.to_vec(),

@@ -7,6 +7,7 @@ mod adoption;
 mod connections;
 mod flood;
 mod interfaces;
+mod limits;
 mod policies;
 mod slots;
 mod wire;
