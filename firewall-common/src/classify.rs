@@ -168,24 +168,35 @@ impl Question {
     /// Asks for `key` in `chain`.
     #[inline(always)]
     #[must_use]
-    pub const fn new(chain: Chain, key: &MatchKey) -> Self {
-        Self {
-            source: key.source,
-            destination: key.destination,
-            chain: chain as u32,
-            service: (key.protocol as u32) << 16 | key.destination_port as u32,
-            source_port: key.source_port,
-            vlan: key.vlan,
-            interface_slot: key.interface_slot as u16,
-            is_v6: matches!(key.family, Family::V6) as u16,
-            forgetting: 0,
-            best: NO_MATCH,
-            used: 0,
-            from: 0,
-            summary_words: 0,
-            order: 0,
-            rows: [0; ROWS],
-            words: [u64::MAX; 8],
+    pub fn new(chain: Chain, key: &MatchKey) -> Self {
+        let mut question = Self::zeroed();
+        question.put(chain, key);
+        question
+    }
+
+    /// Makes this the question for `key` in `chain`, whatever it was.
+    #[inline(always)]
+    pub fn put(&mut self, chain: Chain, key: &MatchKey) {
+        self.source = key.source;
+        self.destination = key.destination;
+        self.chain = chain as u32;
+        self.service = u32::from(key.protocol) << 16 | u32::from(key.destination_port);
+        self.source_port = key.source_port;
+        self.vlan = key.vlan;
+        self.interface_slot = u16::from(key.interface_slot);
+        self.is_v6 = u16::from(matches!(key.family, Family::V6));
+        self.best = NO_MATCH;
+        self.used = 0;
+        self.from = 0;
+        self.set_all_words();
+    }
+
+    /// Sets every bit of the words. One by one: on BPF the compiler would call a loop over bytes.
+    #[inline(always)]
+    fn set_all_words(&mut self) {
+        for word in &mut self.words {
+            // SAFETY: the pointer is a reference's.
+            unsafe { core::ptr::write_volatile(word, u64::MAX) };
         }
     }
 
@@ -230,7 +241,11 @@ pub fn answer<I: Image>(
 ) -> Option<VerdictRecord> {
     let descriptor: &ChainDescriptor = bytemuck::cast_ref(image.block(header.chain(question.chain))?);
     look_up(image, descriptor, question)?;
-    narrow(image, question)?;
+    if reloaded(&descriptor.rules) <= 64 {
+        narrow_one(image, question)?;
+    } else {
+        narrow(image, question)?;
+    }
     if reloaded(&descriptor.summary_words) == 0 {
         let bit = first_bit(&question.words).unwrap_or(NO_MATCH);
         // With no dimension in use every bit is set, those after the last rule too.
@@ -334,6 +349,20 @@ fn narrow<I: Image>(image: &I, question: &mut Question) -> Option<()> {
     Some(())
 }
 
+/// As [`narrow`], of the first word alone: more a chain of so few entries does not have.
+#[inline(always)]
+fn narrow_one<I: Image>(image: &I, question: &mut Question) -> Option<()> {
+    let mut round = 0;
+    while round < ROWS {
+        if round as u32 >= reloaded(&question.used) {
+            break;
+        }
+        question.words[0] &= image.block(question.rows[round])?.0[0];
+        round += 1;
+    }
+    Some(())
+}
+
 /// Most calls of [`visit`] for one question: one for each word of a bit vector, and one to end with.
 pub const MAX_VISITS: u32 = MAX_CHAIN_RULES / ENTRIES_PER_WORD + 1 + 1;
 
@@ -359,7 +388,7 @@ fn next_word<I: Image>(image: &I, question: &mut Question) -> Option<bool> {
             return Some(false);
         }
         question.from = from;
-        question.words = [u64::MAX; 8];
+        question.set_all_words();
         narrow(image, question)?;
         return Some(true);
     };

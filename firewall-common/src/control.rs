@@ -49,6 +49,15 @@ pub struct Control {
     pub slots: [SlotControl; SLOTS],
 }
 
+impl Control {
+    /// Filters of the flow tables, less one: as many as the larger table has buckets.
+    #[inline(always)]
+    #[must_use]
+    pub const fn filter_mask(&self) -> u32 {
+        self.flow_mask | self.half_flow_mask
+    }
+}
+
 /// The length of a tick. Ticks count in 32 bits; at 64 to 80 ms they wrap after eight years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockScale {

@@ -46,7 +46,7 @@ impl Image for SliceImage<'_> {
 pub trait Buckets {
     /// Bucket `index`; it exists for every index up to the table's mask.
     fn bucket(&self, index: u32) -> Option<&Bucket>;
-    /// The filter of bucket `index`, where there are filters: whoever enters flows needs them.
+    /// Filter `index`, where there are filters: whoever enters flows needs them.
     fn filter(&self, index: u32) -> Option<&Word> {
         let _ = index;
         None

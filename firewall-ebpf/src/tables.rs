@@ -22,8 +22,8 @@ use firewall_common::{
 };
 
 use crate::maps::{
-    BANS_V4, BANS_V6, EVENT_LOSS, EVENTS, FLOW_FILTERS, FLOWS, FRAGMENTS, HALF_FLOW_FILTERS, HALF_FLOWS,
-    IMAGE, LIST_BLOCKS, LIST_ROOTS, LOCAL_ADDRESSES, LOG_WINDOWS, ORPHANS, ORPHANS_TOTAL,
+    BANS_V4, BANS_V6, EVENT_LOSS, EVENTS, FLOW_FILTERS, FLOWS, FRAGMENTS, HALF_FLOWS, IMAGE, LIST_BLOCKS,
+    LIST_ROOTS, LOCAL_ADDRESSES, LOG_WINDOWS, ORPHANS, ORPHANS_TOTAL,
 };
 
 /// Ticks of a budget's window: about a second.
@@ -86,7 +86,7 @@ impl Buckets for AssuredFlows {
 
     #[inline(always)]
     fn filter(&self, index: u32) -> Option<&Word> {
-        FLOW_FILTERS.get(index)
+        FLOW_FILTERS.get(index).map(|[assured, _]| assured)
     }
 }
 
@@ -100,7 +100,7 @@ impl Buckets for HalfFlows {
 
     #[inline(always)]
     fn filter(&self, index: u32) -> Option<&Word> {
-        HALF_FLOW_FILTERS.get(index)
+        FLOW_FILTERS.get(index).map(|[_, half]| half)
     }
 }
 

@@ -190,6 +190,7 @@ impl HostEngine {
         Table {
             buckets: &self.flows,
             mask: self.control.flow_mask,
+            filter_mask: self.control.filter_mask(),
         }
     }
 
@@ -243,6 +244,7 @@ impl HostEngine {
             half_flows: Table {
                 buckets: &self.half_flows,
                 mask: self.control.half_flow_mask,
+                filter_mask: self.control.filter_mask(),
             },
             slow: &self.tables,
             slot,

@@ -1,4 +1,4 @@
-//! The filter of a bucket: a byte of tag for each way, and whether flows of this bucket have gone to another one.
+//! A filter of a bucket: a byte of tag for each way, and whether flows of this filter have gone to another bucket.
 //!
 //! A tag is written under the bucket's lock before its flow is, and stays when the flow ends. So a filter may name what
 //! is not there, and never misses what is.
@@ -14,7 +14,7 @@ const _: () = assert!(BYTES.count_ones() as usize == BUCKET_WAYS);
 /// Never zero, which is the tag of a way that has held nothing yet.
 #[inline(always)]
 const fn tag(hash: u64) -> u64 {
-    hash >> 40 & 0xff | 1
+    ((hash >> 40 & 0xff) * 255 >> 8) + 1
 }
 
 /// Whether a way has this hash's tag.

@@ -10,6 +10,10 @@
 //! A flow lies at the way of its bucket that its hash prefers or, where that was taken, at another, which the index
 //! (a tag for each way, the upper half of its key's hash) tells without a look at the other entries. Where the whole
 //! bucket was full it lies in one other; a bucket remembers that something has overflowed from it.
+//!
+//! Beside the buckets lies an array of filters, a word or more for each ([`filter`]): most packets of no flow are found
+//! to have none without a look at a bucket. A flow's filter is found by more bits of the hash where there are more
+//! filters than buckets; it is of this bucket alone, so that the bucket's lock guards it.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -397,6 +401,13 @@ pub enum Inserted {
     Refused,
 }
 
+/// What the place of a flow's second bucket is taken from.
+#[inline(always)]
+const fn second(hash: u64) -> u32 {
+    let step = ((hash >> 32) as u32).wrapping_mul(0x9e37_79b1) | 1;
+    hash as u32 ^ step
+}
+
 /// One of the two tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Table<'a, B> {
@@ -404,6 +415,8 @@ pub struct Table<'a, B> {
     pub buckets: &'a B,
     /// Number of buckets less one; a power of two less one.
     pub mask: u32,
+    /// Number of filters less one; likewise, and no smaller.
+    pub filter_mask: u32,
 }
 
 impl<'a, B: Buckets> Table<'a, B> {
@@ -414,8 +427,12 @@ impl<'a, B: Buckets> Table<'a, B> {
 
     #[inline(always)]
     const fn secondary_index(&self, hash: u64) -> u32 {
-        let step = ((hash >> 32) as u32).wrapping_mul(0x9e37_79b1) | 1;
-        (hash as u32 ^ step) & self.mask
+        second(hash) & self.mask
+    }
+
+    #[inline(always)]
+    fn filter(&self, place: u32) -> Option<&'a Word> {
+        self.buckets.filter(place & self.filter_mask)
     }
 
     #[inline(always)]
@@ -457,7 +474,7 @@ impl<'a, B: Buckets> Table<'a, B> {
     /// of ended flows stay in a filter until their places are taken.
     #[inline(always)]
     pub fn may_hold(&self, hash: u64) -> bool {
-        let Some(filter) = self.buckets.filter(self.primary_index(hash)) else {
+        let Some(filter) = self.filter(hash as u32) else {
             return true;
         };
         let word = filter.load();
@@ -467,8 +484,7 @@ impl<'a, B: Buckets> Table<'a, B> {
         if !filter::has_overflowed(word) {
             return false;
         }
-        self.buckets
-            .filter(self.secondary_index(hash))
+        self.filter(second(hash))
             .is_none_or(|filter| filter::names(filter.load(), hash))
     }
 
@@ -521,7 +537,7 @@ impl<'a, B: Buckets> Table<'a, B> {
         let tag = hash & !LOW_HALF;
         let now = new.flow as u32;
         let way = primary.place(hash, now, timeouts, evict);
-        let filter = self.buckets.filter(self.primary_index(hash));
+        let filter = self.filter(hash as u32);
         if way != NO_PLACE {
             if let Some(filter) = filter {
                 filter.store(filter::naming(filter.load(), way, hash));
@@ -549,7 +565,7 @@ impl<'a, B: Buckets> Table<'a, B> {
         let lock_word = bucket.lock()?;
         let way = bucket.place(hash, new.flow as u32, timeouts, false);
         if way != NO_PLACE
-            && let Some(filter) = self.buckets.filter(self.secondary_index(hash))
+            && let Some(filter) = self.filter(second(hash))
         {
             filter.store(filter::naming(filter.load(), way, hash));
         }

@@ -7,7 +7,7 @@
 use super::{Env, Work, failsafe, rules};
 use crate::{
     address::{Address, Family},
-    classify::{self, MatchKey, Question},
+    classify::{self, MatchKey},
     control::slot_flags,
     flow::FlowKey,
     image::{Chain, NO_BLOCK, UNTAGGED, image_flags},
@@ -100,7 +100,7 @@ fn ask(packet: &PlainRecord, work: &mut Work) {
     } else {
         (Family::V6, Chain::InputV6)
     };
-    work.question = Question::new(chain, &match_key(packet, family));
+    work.question.put(chain, &match_key(packet, family));
 }
 
 /// Addresses that are refused or let through before the rules, and DHCP: see [`super::spoof`] and

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     address::Family,
-    classify::{self, HeaderView, MatchKey, Question},
+    classify::{self, HeaderView, MatchKey},
     counters::Hook,
     flow::{Flow, Inserted, NewFlow, State, flow_flags},
     headers::Headers,
@@ -68,7 +68,7 @@ pub(super) fn prepare<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
         (opener_key(headers, family), other(hook))
     };
     let chain = chain(env.image, image, &key, opener_hook)?;
-    work.question = Question::new(chain, &key);
+    work.question.put(chain, &key);
     Ok(())
 }
 

@@ -289,7 +289,12 @@ impl Inner {
             FlowTable::Half => &self.half_flows,
         };
         let mask = self.control.flow_mask;
-        Table { buckets, mask }.insert(
+        Table {
+            buckets,
+            mask,
+            filter_mask: mask,
+        }
+        .insert(
             new,
             new.key.hash(&self.control.seed),
             &context.timeouts,
