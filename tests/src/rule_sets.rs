@@ -208,6 +208,7 @@ pub fn policy(rules: Vec<Rule>) -> ValidPolicy {
         },
         failsafe: Failsafe::default(),
         rules,
+        lists: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ mod man;
 mod output;
 mod reload;
 mod rule;
+mod set;
 mod status;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -34,6 +35,7 @@ Examples:
   fwctl reload --why 'new mirror'            put the changed files in force
   fwctl rule add debug --allow tcp/8080 --from 10.77.9.0/24
   fwctl rule delete debug
+  fwctl set add drop 192.0.2.0/24            put a network into the block list `drop`
   fwctl counters --watch
 
 Exit codes:
@@ -90,6 +92,9 @@ enum Command {
     /// Lists, shows, adds and deletes rules.
     #[command(subcommand)]
     Rule(rule::Rule),
+    /// Lists, shows and changes block lists.
+    #[command(subcommand)]
+    Set(set::Set),
     /// Lists and ends live flows.
     #[command(subcommand)]
     Flows(flows::Flows),
@@ -142,6 +147,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(command) => command.run(&mut agent, &mut output),
         Command::Reload(command) => command.run(&mut agent, &mut output),
         Command::Rule(command) => command.run(&mut agent, &mut output),
+        Command::Set(command) => command.run(&mut agent, &mut output),
         Command::Flows(command) => command.run(&mut agent, &mut output),
         Command::Counters(command) => command.run(&mut agent, &mut output),
         Command::Completions(command) => command.run(),

@@ -36,6 +36,7 @@ fn policy(rules: Vec<Rule>) -> ValidPolicy {
         },
         failsafe: Failsafe::default(),
         rules,
+        lists: Vec::new(),
     }
 }
 

@@ -26,6 +26,8 @@ use super::{
 pub struct Limits {
     /// Longest request in bytes.
     pub request_bytes: usize,
+    /// The same for clients that may change things: a block list is one request.
+    pub write_request_bytes: usize,
     /// Connections of everybody but root.
     pub clients: usize,
     /// Connections of one user other than root.
@@ -44,6 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             request_bytes: 256 << 10,
+            write_request_bytes: 160 << 20,
             clients: 64,
             clients_per_user: 16,
             root_clients: 64,
@@ -260,8 +263,13 @@ impl Client {
             self.send(&mut writer, Reply::Error(denied(&peer))).await;
             return;
         }
+        let bytes = if peer.privilege == Privilege::Write {
+            self.limits.write_request_bytes
+        } else {
+            self.limits.request_bytes
+        };
         let bounds = Bounds {
-            bytes: self.limits.request_bytes,
+            bytes,
             idle: self.limits.idle,
             whole: self.limits.request,
         };

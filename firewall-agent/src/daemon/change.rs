@@ -22,10 +22,10 @@ use crate::{
 };
 
 /// A policy file before and after an edit.
-struct Edited {
-    path: PathBuf,
-    before: String,
-    after: String,
+pub(super) struct Edited {
+    pub(super) path: PathBuf,
+    pub(super) before: String,
+    pub(super) after: String,
 }
 
 impl Agent {
@@ -72,7 +72,7 @@ impl Agent {
     }
 
     /// Edits one policy file and puts the result in force. On failure the file is what it was.
-    fn edit(
+    pub(super) fn edit(
         &self,
         by: &Actor,
         cause: Cause,
@@ -81,13 +81,7 @@ impl Agent {
     ) -> Result<Changed, Failure> {
         let mut editor = self.lock_editor();
         let sources = self.sources_on_disk();
-        if !self.in_force().has_files(&files(&sources)) {
-            return Err(Failure::new(
-                FailureKind::Conflict,
-                "the policy files on disk are not the ones in force, so an edit would put other changes in force, too",
-            )
-            .hint("`fwctl status` names the files; put them in force with `fwctl reload`, or undo their changes"));
-        }
+        self.refuse_pending_files(&sources)?;
         let edited = change(&sources)?;
         let prepared = prepare(with(&sources, &edited), &self.settings).map_err(|error| {
             let failure = error.failure();
@@ -121,6 +115,18 @@ impl Agent {
             file: Some(edited.path),
             ..changed
         })
+    }
+
+    /// An edit would put other changes of the files in force, too.
+    pub(super) fn refuse_pending_files(&self, sources: &SourceSet) -> Result<(), Failure> {
+        if self.in_force().has_files(&files(sources)) {
+            return Ok(());
+        }
+        Err(Failure::new(
+                FailureKind::Conflict,
+                "the policy files on disk are not the ones in force, so an edit would put other changes in force, too",
+            )
+            .hint("`fwctl status` names the files; put them in force with `fwctl reload`, or undo their changes"))
     }
 
     fn put_in_force(
@@ -213,12 +219,14 @@ fn edited(
 }
 
 /// The sources with the edit in them.
-fn with(sources: &SourceSet, edited: &Edited) -> SourceSet {
+pub(super) fn with(sources: &SourceSet, edited: &Edited) -> SourceSet {
     let is_edited = |name: &str| Path::new(name) == edited.path;
     sources
-        .iter()
+        .all()
         .map(|(_, source)| {
-            if is_edited(source.name()) {
+            if is_edited(source.name()) && source.is_list() {
+                SourceFile::list(source.name().clone(), edited.after.as_str())
+            } else if is_edited(source.name()) {
                 SourceFile::new(source.name().clone(), edited.after.as_str())
             } else {
                 source.clone()

@@ -141,6 +141,7 @@ pub(super) fn changes(before: Option<&ValidPolicy>, after: &ValidPolicy) -> Vec<
     }
     let deleted = old.keys().filter(|name| !new.contains_key(*name));
     changes.extend(deleted.map(|name| format!("deleted rule {name}")));
+    changes.extend(list_changes(before, after));
     if let Some(before) = before {
         changes.extend(order_changed(before, after).then(|| "changed the order of rules".to_owned()));
         let interfaces = [before, after].map(|policy| policy.settings.interfaces.join(" "));
@@ -153,6 +154,28 @@ pub(super) fn changes(before: Option<&ValidPolicy>, after: &ValidPolicy) -> Vec<
             .extend((before.settings != after.settings).then(|| "changed settings of the policy".to_owned()));
         changes.extend((before.failsafe != after.failsafe).then(|| "changed the failsafe".to_owned()));
     }
+    changes
+}
+
+fn list_changes(before: Option<&ValidPolicy>, after: &ValidPolicy) -> Vec<String> {
+    let old = before.map(|before| before.lists.as_slice()).unwrap_or_default();
+    let new = &after.lists;
+    let mut changes = Vec::new();
+    for list in new {
+        let (name, now) = (&list.name, list.entries.len());
+        match old.iter().find(|before| before.name == *name) {
+            None => changes.push(format!("added block list {name} ({now} entries)")),
+            Some(before) if before.entries != list.entries => changes.push(format!(
+                "changed block list {name} ({} entries before, {now} now)",
+                before.entries.len()
+            )),
+            Some(_) => {}
+        }
+    }
+    let deleted = old
+        .iter()
+        .filter(|before| new.iter().all(|list| list.name != before.name));
+    changes.extend(deleted.map(|list| format!("deleted block list {}", list.name)));
     changes
 }
 

@@ -1,6 +1,6 @@
 //! Requests on the control socket, each to the method that does it.
 
-use super::agent::Agent;
+use super::{agent::Agent, lists::ListEdit};
 use crate::{
     control::{
         Handler, Peer,
@@ -37,6 +37,17 @@ impl Agent {
             Request::RuleShow { name } => Response::Rule(self.rule(&name)?),
             Request::RuleAdd(rule) => Response::Changed(self.add_rule(by, &rule)?),
             Request::RuleDelete { name, why } => Response::Changed(self.delete_rule(by, &name, why)?),
+            Request::SetList {} => Response::Lists(self.lists()),
+            Request::SetShow { name } => Response::List(self.list(&name)?),
+            Request::SetAdd { name, entries, why } => {
+                Response::Changed(self.add_to_list(by, &ListEdit { name, entries, why })?)
+            }
+            Request::SetDelete { name, entries, why } => {
+                Response::Changed(self.delete_from_list(by, &ListEdit { name, entries, why })?)
+            }
+            Request::SetImport { name, text, why } => {
+                Response::Changed(self.import_list(by, &name, text, why)?)
+            }
             Request::FlowList { filter, limit } => Response::Flows(self.flows(&filter, limit)?),
             Request::FlowDelete { filter } => Response::FlowsDeleted(self.delete_flows(by, &filter)?),
             Request::Counters {} => Response::Counters(self.counters()?),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The policy in force. Replaced as a whole, never changed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct InForce {
     pub(crate) enforcing: Enforcing,
     /// Empty of rules where a policy was adopted that nothing is known of.
@@ -76,6 +76,23 @@ impl InForce {
             files: prepared.files,
             revision,
             counter_use,
+        }
+    }
+
+    /// The same policy with other block lists.
+    pub(super) fn with_lists(
+        &self,
+        policy: ValidPolicy,
+        files: Vec<PolicyFile>,
+        epoch: u32,
+        revision: Manifest,
+    ) -> Self {
+        Self {
+            policy,
+            files,
+            epoch,
+            revision: Some(revision),
+            ..self.clone()
         }
     }
 

@@ -13,6 +13,7 @@ use crate::{
         Adoption, AttachMode, Dataplane, DataplaneError, Link, Reconciled, SlotImage, Wanted, reconcile,
     },
     policy::model::{Action, Direction, ValidPolicy},
+    prefix_set::Change,
     settings::AttachChoice,
     state::Numbering,
 };
@@ -125,6 +126,9 @@ impl Kernel {
             slot.intact && slot.status.slot == cell.slot && slot.status.digest == bound.digest()
         });
         let Some(slot) = same else { return Ok(None) };
+        if self.dataplane.list_members(cell.slot)? != prepared.policy.listed() {
+            return Ok(None);
+        }
         self.enforced = Some(Enforced::new(prepared, numbering, bound, cell.slot)?);
         Ok(Some(slot.status.epoch))
     }
@@ -191,6 +195,26 @@ impl Kernel {
             enforced.take_over(&mut *self.dataplane, &attached.name, attached.index)?;
         }
         Ok(())
+    }
+
+    /// Changes the block lists of what is enforced, which is `policy` from then on; returns the number of the new
+    /// judgement.
+    pub(super) fn change_lists(
+        &mut self,
+        policy: &ValidPolicy,
+        changes: &[Change],
+    ) -> Result<u32, EnforceError> {
+        self.refuse_pending(self.dataplane.cell()?)?;
+        let enforced = self.enforced.as_mut().ok_or(DataplaneError::NotOpen)?;
+        let epoch = self.dataplane.change_lists(enforced.slot, changes)?;
+        enforced.policy = Arc::new(policy.clone());
+        Ok(epoch)
+    }
+
+    /// See [`Dataplane::settle_lists`].
+    pub(super) fn settle_lists(&mut self) -> Result<u32, EnforceError> {
+        let enforced = self.enforced.as_ref().ok_or(DataplaneError::NotOpen)?;
+        Ok(self.dataplane.settle_lists(enforced.slot)?)
     }
 
     /// Enforces again what was enforced before.
@@ -293,6 +317,8 @@ impl Kernel {
         if loaded.digest != bound.digest() {
             return Err(EnforceError::ReadBack { slot: loaded.slot });
         }
+        self.dataplane
+            .load_lists(loaded.slot, &prepared.policy.listed())?;
         Ok((
             Enforced::new(prepared, numbering, bound, loaded.slot)?,
             loaded.epoch,

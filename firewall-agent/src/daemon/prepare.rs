@@ -101,6 +101,7 @@ pub(super) fn prepare_failsafe(settings: &Settings) -> Result<Prepared, PrepareE
         },
         failsafe: settings.failsafe.resolve(),
         rules: Vec::new(),
+        lists: Vec::new(),
     };
     let image = compile(&policy)?;
     Ok(Prepared {
@@ -115,17 +116,25 @@ pub(super) fn prepare_failsafe(settings: &Settings) -> Result<Prepared, PrepareE
 pub(super) fn sources_of(files: &[PolicyFile]) -> SourceSet {
     files
         .iter()
-        .map(|file| SourceFile::new(file.path.to_string_lossy(), file.text.clone()))
+        .map(|file| {
+            let (name, text) = (file.path.to_string_lossy(), file.text.clone());
+            if file.is_list {
+                SourceFile::list(name, text)
+            } else {
+                SourceFile::new(name, text)
+            }
+        })
         .collect()
 }
 
 /// The texts of sources that could all be read.
 pub(super) fn files(sources: &SourceSet) -> Vec<PolicyFile> {
     sources
-        .iter()
+        .all()
         .map(|(_, source)| PolicyFile {
             path: PathBuf::from(&**source.name()),
-            text: source.text().into(),
+            text: source.shared_text(),
+            is_list: source.is_list(),
         })
         .collect()
 }

@@ -88,6 +88,8 @@ codes! {
     ReviewOverdue = "FW037", Warning, "The review date of a rule has passed.";
     UndeclaredForwarding = "FW038", Warning, "The kernel forwards packets, and the policy declares nothing as forwarded.";
     IcmpErrorsOnly = "FW039", Warning, "A rule speaks of ICMP errors only, which are judged by the packet that they quote.";
+    BadListEntry = "FW041", Error, "A line of a block list is no address, prefix or range.";
+    ListCovers = "FW042", Warning, "A block list has addresses that are hardly meant: private ones, or those that may manage the host.";
     ExpectationFailed = "FW040", Error, "An expectation does not hold.";
 }
 

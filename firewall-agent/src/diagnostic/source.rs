@@ -39,6 +39,7 @@ pub struct SourceFile {
     text: Arc<str>,
     line_starts: Vec<usize>,
     fault: Option<Arc<str>>,
+    is_list: bool,
 }
 
 impl SourceFile {
@@ -57,7 +58,32 @@ impl SourceFile {
             text,
             line_starts,
             fault: None,
+            is_list: false,
         }
+    }
+
+    /// A file of addresses that a policy names; it is none itself.
+    #[must_use]
+    pub fn list(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            is_list: true,
+            ..Self::new(name, text)
+        }
+    }
+
+    /// A list that could not be read, and why.
+    #[must_use]
+    pub fn unreadable_list(name: impl Into<Arc<str>>, fault: impl Into<Arc<str>>) -> Self {
+        Self {
+            is_list: true,
+            ..Self::unreadable(name, fault)
+        }
+    }
+
+    /// Whether it is a file of addresses.
+    #[must_use]
+    pub const fn is_list(&self) -> bool {
+        self.is_list
     }
 
     /// A file that could not be read, and why.
@@ -79,6 +105,12 @@ impl SourceFile {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// The whole text, not copied.
+    #[must_use]
+    pub fn shared_text(&self) -> Arc<str> {
+        self.text.clone()
     }
 
     /// The whole text.
@@ -151,7 +183,10 @@ impl SourceSet {
     #[must_use]
     pub fn replaced(&self, id: FileId, text: impl Into<Arc<str>>) -> Self {
         let mut files = self.files.clone();
-        files[id.0] = SourceFile::new(files[id.0].name.clone(), text);
+        files[id.0] = SourceFile {
+            is_list: files[id.0].is_list,
+            ..SourceFile::new(files[id.0].name.clone(), text)
+        };
         Self { files }
     }
 
@@ -161,8 +196,18 @@ impl SourceSet {
         &self.files[id.0]
     }
 
-    /// All files with their identifiers.
+    /// The policy files with their identifiers.
     pub fn iter(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
+        self.all().filter(|(_, file)| !file.is_list)
+    }
+
+    /// The files of addresses that the policy files name.
+    pub fn lists(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
+        self.all().filter(|(_, file)| file.is_list)
+    }
+
+    /// All files with their identifiers.
+    pub fn all(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
         self.files
             .iter()
             .enumerate()

@@ -11,6 +11,7 @@ use super::{
     expect,
     link::{Linked, LinkedExpectation, LinkedRule, link},
     lint,
+    lists::{self, Lists},
     model::{Failsafe, ValidPolicy},
     resolve::{self, Resolved},
     shadow, stranger, syntax,
@@ -56,7 +57,8 @@ impl Checked {
 pub fn check(sources: SourceSet, options: &Options) -> Checked {
     let (linked, mut found) = read_all(&sources);
     let faults = Faults::of(&linked, &found, &sources);
-    let outcome = check_targets(&linked, options, faults, &sources);
+    let lists = Lists::read(&sources, &mut found);
+    let outcome = check_targets(&linked, &lists, options, faults, &sources);
     found.extend(outcome.found);
     found.sort_by_key(|one| (one.primary.place.file, one.primary.place.span.start, one.code));
     let policies = if has_errors(&found) {
@@ -148,7 +150,13 @@ struct Outcome {
     found: Vec<Diagnostic>,
 }
 
-fn check_targets(linked: &Linked, options: &Options, faults: Faults, sources: &SourceSet) -> Outcome {
+fn check_targets(
+    linked: &Linked,
+    lists: &Lists,
+    options: &Options,
+    faults: Faults,
+    sources: &SourceSet,
+) -> Outcome {
     let strangers = stranger::strangers(linked);
     let mut found = Vec::new();
     let views = views(linked, &options.scope, &strangers, sources, &mut found);
@@ -156,7 +164,7 @@ fn check_targets(linked: &Linked, options: &Options, faults: Faults, sources: &S
     let mut policies = Vec::new();
     let mut census = Census::default();
     for view in &views {
-        let (policy, here) = check_target(linked, view, options, faults, sources, &mut census);
+        let (policy, here) = check_target(linked, view, lists, options, faults, sources, &mut census);
         policies.push(policy);
         all.push((view.label(), here));
     }
@@ -171,6 +179,7 @@ fn check_targets(linked: &Linked, options: &Options, faults: Faults, sources: &S
 fn check_target<'a>(
     linked: &'a Linked,
     view: &View<'_>,
+    lists: &Lists,
     options: &Options,
     faults: Faults,
     sources: &SourceSet,
@@ -178,11 +187,17 @@ fn check_target<'a>(
 ) -> (ValidPolicy, Vec<Diagnostic>) {
     let mut found = Vec::new();
     let failsafe = options.failsafe.clone().unwrap_or_default();
-    let resolved = resolve::resolve(linked, view, &failsafe, sources, &mut found);
+    let resolved = resolve::resolve(linked, view, &failsafe, lists, sources, &mut found);
     census.count_rules(&resolved);
     let is_complete = !has_errors(&found);
     shadow::shadowed(&resolved, &mut found);
     lint::lint(&resolved, view, options, &mut found);
+    lists::lint(
+        &resolved.policy.lists,
+        &resolved.layers,
+        options.failsafe.as_ref(),
+        &mut found,
+    );
     if faults.none && is_complete && !linked.roles.is_empty() {
         for expectation in resolved.layers.iter().flat_map(|layer| &layer.expectations) {
             let outcome = expect::check(expectation, &resolved, view);

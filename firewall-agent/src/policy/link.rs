@@ -11,8 +11,8 @@ use super::{
     protocols,
     suggest::nearest,
     syntax::{
-        DEFAULT_RULE, Document, ExpectationEntry, InventoryEntries, Layer, Located, RuleEntry, SettingsEntry,
-        Statement, Who,
+        DEFAULT_RULE, Document, ExpectationEntry, InventoryEntries, Layer, ListEntry, Located, RuleEntry,
+        SettingsEntry, Statement, Who,
     },
 };
 use crate::diagnostic::{Code, Diagnostic, FileId, Place};
@@ -55,6 +55,8 @@ pub(super) struct LinkedLayer {
     pub(super) rules: Vec<LinkedRule>,
     /// Its expectations.
     pub(super) expectations: Vec<LinkedExpectation>,
+    /// Its block lists.
+    pub(super) lists: Vec<ListEntry>,
     /// The names of its rules that were left out because of faults.
     faulty_rules: Vec<Arc<str>>,
 }
@@ -236,6 +238,7 @@ fn link_layer(
         settings: document.settings,
         rules,
         expectations,
+        lists: document.lists,
         faulty_rules,
     }
 }

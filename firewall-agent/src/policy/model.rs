@@ -8,6 +8,9 @@ use std::{ops::RangeInclusive, sync::Arc};
 
 use toml::value::Date;
 
+use super::list::Entries;
+use crate::prefix_set::Members;
+
 /// A place in a policy file, kept to the end so that a live counter can still say `web.toml:14`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
@@ -221,6 +224,19 @@ pub struct PolicySettings {
     pub allowed_ether_types: Vec<u16>,
 }
 
+/// A list of addresses whose packets are dropped, both ways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockList {
+    /// Its name; unique in the policy.
+    pub name: Arc<str>,
+    /// Where it is named.
+    pub origin: Origin,
+    /// Its file.
+    pub file: Arc<str>,
+    /// What stands in it.
+    pub entries: Arc<Entries>,
+}
+
 /// A policy that has passed every check, resolved for one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidPolicy {
@@ -234,4 +250,14 @@ pub struct ValidPolicy {
     pub failsafe: Failsafe,
     /// In the order in which they are tried: first match wins.
     pub rules: Vec<Rule>,
+    /// Whom every packet from and to is dropped of, after the failsafe.
+    pub lists: Vec<BlockList>,
+}
+
+impl ValidPolicy {
+    /// What all block lists have together, merged.
+    #[must_use]
+    pub fn listed(&self) -> Members {
+        Entries::merged(self.lists.iter().map(|list| &*list.entries))
+    }
 }

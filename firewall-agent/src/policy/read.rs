@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     check::{Date, Options, check},
+    list_file,
     model::{Failsafe, ValidPolicy},
     syntax::{self, Layer},
     target::{Scope, Target},
@@ -110,6 +111,7 @@ pub fn read_sources(paths: &[PathBuf]) -> SourceSet {
             }
         }
     }
+    add_lists(&mut sources);
     sources
 }
 
@@ -138,7 +140,34 @@ pub fn read_for_check(paths: &[PathBuf]) -> (SourceSet, Scope) {
     if layers.iter().any(|layer| matches!(layer, Layer::Host(_))) {
         add_roles_beside(paths, &layers, &mut sources);
     }
+    add_lists(&mut sources);
     (sources, Scope::Files)
+}
+
+/// Reads the block lists that the policy files name, each once.
+fn add_lists(sources: &mut SourceSet) {
+    let named: BTreeSet<String> = sources
+        .iter()
+        .flat_map(|(_, source)| {
+            let files = syntax::list_files(source.text()).into_iter();
+            files.map(|file| list_path(source.name(), &file))
+        })
+        .collect();
+    for name in named {
+        if sources.lists().any(|(_, source)| **source.name() == *name) {
+            continue;
+        }
+        sources.add(match list_file::read(Path::new(&name)) {
+            Ok(text) => SourceFile::list(name, text),
+            Err(error) => SourceFile::unreadable_list(name, error.to_string()),
+        });
+    }
+}
+
+/// Where a list lies that a policy file names: from the policy file's folder on.
+pub(super) fn list_path(policy_file: &str, list: &str) -> String {
+    let folder = Path::new(policy_file).parent().unwrap_or(Path::new(""));
+    folder.join(list).to_string_lossy().into_owned()
 }
 
 /// What a host layer replaces may stand in the layer of its role.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     layers,
     link::{Linked, LinkedLayer, LinkedRule, LinkedStatement},
+    lists::Lists,
     model::{Direction, Failsafe, Matches, Origin, ProtocolMatch, Rule, ValidPolicy},
     settings,
     view::{Half, View},
@@ -29,6 +30,7 @@ pub(super) fn resolve<'a>(
     linked: &'a Linked,
     view: &View<'_>,
     failsafe: &Failsafe,
+    lists: &Lists,
     sources: &SourceSet,
     found: &mut Vec<Diagnostic>,
 ) -> Resolved<'a> {
@@ -62,6 +64,7 @@ pub(super) fn resolve<'a>(
         settings,
         failsafe: failsafe.clone(),
         rules,
+        lists: lists.of(&layers, sources, found),
     };
     Resolved {
         policy,

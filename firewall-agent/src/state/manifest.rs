@@ -36,6 +36,12 @@ pub enum Cause {
     RuleAdd,
     /// `fwctl rule delete`.
     RuleDelete,
+    /// `fwctl set add`.
+    SetAdd,
+    /// `fwctl set delete`.
+    SetDelete,
+    /// `fwctl set import`.
+    SetImport,
 }
 
 impl Cause {
@@ -49,6 +55,9 @@ impl Cause {
             Self::Signal => "signal",
             Self::RuleAdd => "rule-add",
             Self::RuleDelete => "rule-delete",
+            Self::SetAdd => "set-add",
+            Self::SetDelete => "set-delete",
+            Self::SetImport => "set-import",
         }
     }
 }
@@ -63,6 +72,9 @@ pub struct FileEntry {
     pub stored: String,
     /// SHA-256 of its content, in hexadecimal.
     pub sha256: String,
+    /// Whether it is a list of addresses that a policy file names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_list: bool,
 }
 
 /// Everything about a revision but the text of its files.

@@ -1,7 +1,7 @@
 //! Confirmed revisions.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,6 +25,8 @@ pub struct PolicyFile {
     pub path: PathBuf,
     /// Its text.
     pub text: Arc<str>,
+    /// Whether it is a list of addresses that a policy file names.
+    pub is_list: bool,
 }
 
 /// A revision, read back and checked against its hashes.
@@ -133,7 +135,7 @@ impl Revisions {
         let partial = self.directory.join(format!(".{number}.partial"));
         remove_directory(&partial)?;
         make_private(&partial)?;
-        let manifest = write_files(&partial, number, self.current, new)
+        let manifest = write_files(&partial, number, self.current, new, &self.stored_lists())
             .and_then(|manifest| self.give_name(&partial, number).map(|()| manifest));
         if manifest.is_err() {
             // The error that is reported is the first one; a left-over partial revision does no harm.
@@ -154,6 +156,21 @@ impl Revisions {
     pub fn discard(&self, number: u64) -> Result<(), StateError> {
         debug_assert_ne!(Some(number), self.current, "a confirmed revision is kept");
         remove_directory(&self.directory.join(number.to_string()))
+    }
+
+    /// The lists of the last confirmed revision by their hashes.
+    fn stored_lists(&self) -> BTreeMap<String, PathBuf> {
+        let Some(number) = self.current else {
+            return BTreeMap::new();
+        };
+        let directory = self.directory.join(number.to_string());
+        let files = read_manifest(&directory.join(MANIFEST), number)
+            .map(|manifest| manifest.files)
+            .unwrap_or_default();
+        let lists = files.into_iter().filter(|file| file.is_list);
+        lists
+            .map(|file| (file.sha256, directory.join(file.stored)))
+            .collect()
     }
 
     fn give_name(&self, partial: &Path, number: u64) -> Result<(), StateError> {
@@ -264,6 +281,7 @@ fn read_file(directory: &Path, entry: &FileEntry) -> Result<PolicyFile, StateErr
     Ok(PolicyFile {
         path: entry.path.clone(),
         text: text.into(),
+        is_list: entry.is_list,
     })
 }
 
@@ -272,6 +290,7 @@ fn write_files(
     number: u64,
     parent: Option<u64>,
     new: NewRevision,
+    known: &BTreeMap<String, PathBuf>,
 ) -> Result<Manifest, StateError> {
     let mut files = Vec::new();
     for (index, file) in new.files.iter().enumerate() {
@@ -280,11 +299,18 @@ fn write_files(
             .file_name()
             .map_or("policy".into(), |name| name.to_string_lossy());
         let stored = format!("{index:02}-{name}");
-        write(&directory.join(&stored), file.text.as_bytes())?;
+        let sha256 = sha256_hex(file.text.as_bytes());
+        let path = directory.join(&stored);
+        // A list may be large, and most revisions change none: those share it.
+        let shared = known.get(&sha256).filter(|_| file.is_list);
+        if shared.is_none_or(|former| fs::hard_link(former, &path).is_err()) {
+            write(&path, file.text.as_bytes())?;
+        }
         files.push(FileEntry {
             path: file.path.clone(),
             stored,
-            sha256: sha256_hex(file.text.as_bytes()),
+            sha256,
+            is_list: file.is_list,
         });
     }
     let manifest = Manifest {

@@ -48,6 +48,7 @@ struct Socket {
 
 const LIMITS: Limits = Limits {
     request_bytes: 1000,
+    write_request_bytes: 1000,
     clients: 4,
     clients_per_user: 4,
     root_clients: 4,

@@ -5,6 +5,7 @@ mod control_socket;
 mod exposition;
 mod fwctl;
 mod host;
+mod lists;
 mod metrics;
 mod running;
 mod start;

@@ -32,6 +32,7 @@ pub(crate) fn policy(input: Action, output: Action) -> ValidPolicy {
         },
         failsafe: Failsafe::default(),
         rules: Vec::new(),
+        lists: Vec::new(),
     }
 }
 

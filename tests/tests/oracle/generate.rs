@@ -228,6 +228,7 @@ pub(crate) fn policy(random: &mut Random, size: usize) -> ValidPolicy {
         rules: (0..size)
             .map(|number| rule(random, &anchors, number, shape))
             .collect(),
+        lists: Vec::new(),
     }
 }
 

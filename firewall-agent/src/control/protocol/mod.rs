@@ -7,6 +7,7 @@ mod counters;
 mod failure;
 mod flow;
 mod rule;
+mod set;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts}
 pub use failure::{Failure, FailureKind, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, Flows, FlowsDeleted};
 pub use rule::{Changed, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
+pub use set::{ListDetail, ListSummary, Lists};
 pub use status::{
     Enforcing, FileState, InterfaceFailure, InterfaceStatus, LastReload, PolicyFileStatus, RevisionStatus,
     Status, TableUse,
@@ -62,6 +64,43 @@ pub enum Request {
         #[serde(default)]
         why: Option<String>,
     },
+    /// The block lists in force.
+    SetList {},
+    /// One block list in force.
+    SetShow {
+        /// Its name.
+        name: String,
+    },
+    /// Put entries into a block list, live and in its file.
+    SetAdd {
+        /// Its name.
+        name: String,
+        /// Addresses, prefixes and ranges.
+        entries: Vec<String>,
+        /// Why, for the revision.
+        #[serde(default)]
+        why: Option<String>,
+    },
+    /// Take entries out of a block list, live and out of its file.
+    SetDelete {
+        /// Its name.
+        name: String,
+        /// Addresses, prefixes and ranges, as they stand there.
+        entries: Vec<String>,
+        /// Why, for the revision.
+        #[serde(default)]
+        why: Option<String>,
+    },
+    /// Give a block list another content, live and in its file.
+    SetImport {
+        /// Its name.
+        name: String,
+        /// The whole text of its file.
+        text: String,
+        /// Why, for the revision.
+        #[serde(default)]
+        why: Option<String>,
+    },
     /// Live flows.
     FlowList {
         /// Which.
@@ -83,12 +122,18 @@ impl Request {
     #[must_use]
     pub const fn is_write(&self) -> bool {
         match self {
-            Self::Reload { .. } | Self::RuleAdd(_) | Self::RuleDelete { .. } | Self::FlowDelete { .. } => {
-                true
-            }
+            Self::Reload { .. }
+            | Self::RuleAdd(_)
+            | Self::RuleDelete { .. }
+            | Self::SetAdd { .. }
+            | Self::SetDelete { .. }
+            | Self::SetImport { .. }
+            | Self::FlowDelete { .. } => true,
             Self::Status {}
             | Self::RuleList {}
             | Self::RuleShow { .. }
+            | Self::SetList {}
+            | Self::SetShow { .. }
             | Self::FlowList { .. }
             | Self::Counters {} => false,
         }
@@ -104,6 +149,11 @@ impl Request {
             Self::RuleShow { .. } => "rule-show",
             Self::RuleAdd(_) => "rule-add",
             Self::RuleDelete { .. } => "rule-delete",
+            Self::SetList {} => "set-list",
+            Self::SetShow { .. } => "set-show",
+            Self::SetAdd { .. } => "set-add",
+            Self::SetDelete { .. } => "set-delete",
+            Self::SetImport { .. } => "set-import",
             Self::FlowList { .. } => "flow-list",
             Self::FlowDelete { .. } => "flow-delete",
             Self::Counters {} => "counters",
@@ -143,6 +193,10 @@ pub enum Response {
     Rules(Rules),
     /// To [`Request::RuleShow`].
     Rule(RuleDetail),
+    /// To [`Request::SetList`].
+    Lists(Lists),
+    /// To [`Request::SetShow`].
+    List(ListDetail),
     /// To [`Request::FlowList`].
     Flows(Flows),
     /// To [`Request::FlowDelete`].

@@ -81,7 +81,8 @@ impl Session {
         let mut outcome = Takeover::default();
         for socket in open_connections(interfaces)? {
             outcome.seen += 1;
-            let Some(rule) = judge(&socket) else {
+            let allowed = judge(&socket).filter(|_| !self.is_listed(slot, socket.remote.ip()));
+            let Some(rule) = allowed else {
                 outcome.denied += 1;
                 continue;
             };

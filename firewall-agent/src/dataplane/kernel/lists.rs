@@ -1,7 +1,10 @@
 //! The block lists of all slots.
 
+use std::net::IpAddr;
+
 use firewall_common::{
     abi::SLOTS,
+    address::Address,
     control::{Control, slot_flags},
 };
 
@@ -68,12 +71,14 @@ impl Session {
         Ok(self.open_lists()?.members(slot))
     }
 
-    /// Blocks in use.
-    pub(super) fn list_blocks(&self) -> u32 {
-        self.lists.as_ref().map_or(0, PrefixSets::used)
+    /// Whether a slot's block lists have an address. Only where they are open.
+    pub(super) fn is_listed(&self, slot: u8, address: IpAddr) -> bool {
+        let (family, address) = Address::from_ip(address);
+        let lists = self.lists.as_ref().filter(|_| has_lists(&self.control(), slot));
+        lists.is_some_and(|lists| lists.contains(slot, family, address))
     }
 
-    fn open_lists(&mut self) -> Result<&mut PrefixSets<MappedLists>, DataplaneError> {
+    pub(super) fn open_lists(&mut self) -> Result<&mut PrefixSets<MappedLists>, DataplaneError> {
         if self.lists.is_none() {
             let memory = maps::lists(&self.pins, self.maps.sizes.list_blocks)?;
             let mut lists = PrefixSets::new(memory);

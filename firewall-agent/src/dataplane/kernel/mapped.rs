@@ -11,6 +11,7 @@ use firewall_common::{
     abi::SLOTS,
     control::{Control, SlotControl},
     image::Block,
+    prefix_set::PrefixTables,
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -165,6 +166,19 @@ impl MappedLists {
         // SAFETY: the word lies in the mapping, aligned to 8 bytes, and lives as long as `self`; this process accesses
         // it atomically.
         Some(unsafe { AtomicU64::from_ptr(root) })
+    }
+}
+
+impl PrefixTables for MappedLists {
+    fn root(&self, index: u32) -> u64 {
+        Memory::root(self, index)
+    }
+
+    fn block(&self, index: u32) -> Option<&Block> {
+        let block = self.blocks.entry(usize::try_from(index).ok()?)?;
+        // SAFETY: the block lies in the mapping, which lives as long as `self`; any bytes are one. It is only written
+        // by whoever has `self` to itself.
+        Some(unsafe { &*block })
     }
 }
 

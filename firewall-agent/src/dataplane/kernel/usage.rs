@@ -34,8 +34,10 @@ impl Session {
             local_address_count(self)?,
             room.into(),
         ));
-        let room = self.maps.sizes.list_blocks;
-        usage.push(of(names::LIST_BLOCKS, self.list_blocks().into(), room.into()));
+        if let Some(lists) = &self.lists {
+            let room = self.maps.sizes.list_blocks;
+            usage.push(of(names::LIST_BLOCKS, lists.used().into(), room.into()));
+        }
         for name in HASHES {
             usage.push(self.hash_usage(name)?);
         }

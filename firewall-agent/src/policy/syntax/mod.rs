@@ -1,5 +1,6 @@
 //! From TOML text to the sentences of one file: every value is typed and located, no name is looked up yet.
 
+mod blocklist;
 mod expectation;
 mod findings;
 mod header;
@@ -15,6 +16,7 @@ mod what;
 
 use toml::de::DeTable;
 
+pub(super) use blocklist::ListEntry;
 pub(super) use expectation::{DEFAULT_RULE, ExpectationEntry};
 pub(super) use findings::Located;
 pub use header::Layer;
@@ -43,6 +45,8 @@ pub(super) struct Document {
     pub(super) rule_names: Vec<Located<std::sync::Arc<str>>>,
     /// The expectations without faults.
     pub(super) expectations: Vec<ExpectationEntry>,
+    /// Its block lists.
+    pub(super) lists: Vec<ListEntry>,
     /// What an inventory file holds.
     pub(super) inventory: InventoryEntries,
 }
@@ -57,6 +61,7 @@ pub fn language_keys() -> impl Iterator<Item = &'static str> {
     let tables = header::KEYS.into_iter().chain(settings::KEYS).chain([
         &rule::KEYS,
         &expectation::KEYS,
+        &blocklist::KEYS,
         &inventory::HOST_KEYS,
     ]);
     tables.flat_map(|keys| {
@@ -74,6 +79,15 @@ pub fn layer_of(text: &str) -> Option<Layer> {
     let (root, _) = DeTable::parse_recoverable(text);
     let start = findings.place(0..0);
     header::read(&Table::open_named(root.get_ref(), start), &mut findings).map(|layer| layer.value)
+}
+
+/// The files of the block lists that a policy text names, as far as they can be read.
+pub(super) fn list_files(text: &str) -> Vec<std::sync::Arc<str>> {
+    let mut findings = Findings::new(FileId::default());
+    let (root, _) = DeTable::parse_recoverable(text);
+    let table = Table::open_named(root.get_ref(), findings.place(0..0));
+    let lists = blocklist::read_all(&table, &mut findings);
+    lists.into_iter().map(|list| list.file.value).collect()
 }
 
 /// Reads one file and says what is wrong with it.
@@ -105,6 +119,7 @@ fn document(file: FileId, root: &DeTable<'_>, findings: &mut Findings) -> Docume
         rules,
         rule_names,
         expectations: expectation::read_all(&table, findings),
+        lists: blocklist::read_all(&table, findings),
         inventory: inventory::read(&table, findings),
         layer,
     }

@@ -16,6 +16,7 @@ fn new(text: &str) -> NewRevision {
             .map(|name| PolicyFile {
                 path: Path::new("/etc/firewall-agent/policy").join(name),
                 text: format!("# {name}: {text}\n").into(),
+                is_list: false,
             })
             .to_vec(),
     }

@@ -16,11 +16,11 @@ use firewall_common::{
     abi::{ABI_VERSION, names},
     cell::{Cell, Mode},
     counters::DEFAULT_COUNTERS,
+    image::BLOCK_BYTES,
+    prefix_set::SLOT_ROOTS,
 };
 use firewall_tests::bpffs::Bpffs;
 use tempfile::TempDir;
-
-use crate::map_memory;
 
 /// A loaded dataplane and its entries.
 pub(crate) struct Firewall {
@@ -29,7 +29,7 @@ pub(crate) struct Firewall {
     pub(crate) ingress: ProgramFd,
     /// At tc.
     pub(crate) egress: ProgramFd,
-    pins: Bpffs,
+    _pins: Bpffs,
     _state: TempDir,
 }
 
@@ -56,7 +56,7 @@ impl Firewall {
             ingress: ProgramInfo::from_pin(set.join(names::XDP_ENTRY))?.fd()?,
             egress: ProgramInfo::from_pin(set.join(names::TC_ENTRY))?.fd()?,
             dataplane,
-            pins,
+            _pins: pins,
             _state: state,
         };
         firewall.enforce(policy)?;
@@ -80,6 +80,7 @@ impl Firewall {
             },
             &[],
         )?;
+        self.dataplane.load_lists(loaded.slot, &policy.listed())?;
         self.dataplane.switch(Cell {
             slot: loaded.slot,
             fallback: loaded.slot,
@@ -116,9 +117,12 @@ impl Firewall {
         Ok(())
     }
 
-    /// Bytes of the kernel's maps, all of them.
-    pub(crate) fn map_bytes(&self) -> Result<u64> {
-        Ok(map_memory::below(self.pins.path())?.values().sum())
+    /// Bytes that the block list in force takes of its maps: root entries and blocks.
+    pub(crate) fn list_bytes(&self) -> Result<u64> {
+        let usage = self.dataplane.map_usage()?;
+        let blocks = usage.iter().find(|usage| usage.map == names::LIST_BLOCKS);
+        let blocks = blocks.context("there is no block list")?.entries;
+        Ok(blocks * BLOCK_BYTES as u64 + u64::from(SLOT_ROOTS) * 8)
     }
 
     /// Number of assured flows.

@@ -1,8 +1,8 @@
 //! The policies that are measured.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, fs, net::Ipv4Addr, path::Path};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use firewall_agent::{
     diagnostic::{SourceFile, SourceSet, Style, render_text},
     policy::{Options, Scope, Target, check, model::ValidPolicy},
@@ -78,8 +78,22 @@ pub(crate) fn plain(rules: &[DropRule]) -> Result<ValidPolicy> {
 }
 
 /// A list of prefixes from which nothing is let in, in front of all rules.
-pub(crate) fn block_list(_: impl Iterator<Item = ([u8; 4], u8)>) -> Result<ValidPolicy> {
-    bail!("there are no block lists yet")
+pub(crate) fn block_list(prefixes: impl Iterator<Item = ([u8; 4], u8)>) -> Result<ValidPolicy> {
+    let mut list = String::new();
+    for (address, length) in prefixes {
+        writeln!(list, "{}/{length}", Ipv4Addr::from(address))?;
+    }
+    let named = "[[blocklist]]\nname = \"bench\"\nfile = \"bench.txt\"\n";
+    let mut sources = SourceSet::new();
+    sources.add(SourceFile::new("bench.toml", format!("{PRELUDE}{named}")));
+    sources.add(SourceFile::list("bench.txt", list));
+    of_sources(
+        sources,
+        Target {
+            role: Some("bench".into()),
+            host: None,
+        },
+    )
 }
 
 /// A policy of these rules for incoming packets.

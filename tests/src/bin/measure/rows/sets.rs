@@ -113,12 +113,11 @@ fn prefixes(bench: &Bench, xdp_filter: &XdpFilter, name: &str, report: &mut Repo
     Ok(())
 }
 
-/// What the list takes in the kernel's maps, beside what a firewall without one takes.
+/// What the list takes in the kernel's maps, of what the settings have them hold.
 fn memory(name: &str, policy: &ValidPolicy) -> Result<Case> {
-    let without = Firewall::load(&block_list(std::iter::empty())?, 0)?.map_bytes()?;
-    let with = Firewall::load(policy, 0)?.map_bytes()?;
+    let bytes = Firewall::load(policy, 0)?.list_bytes()?;
     #[expect(clippy::cast_precision_loss, reason = "memory has less than 2^52 bytes")]
-    let mebibytes = with.saturating_sub(without) as f64 / MEBIBYTE;
+    let mebibytes = bytes as f64 / MEBIBYTE;
     Ok(Case::new(format!("{name}, kernel memory"), Unit::Mebibytes)
         .ours(Figure::of(vec![mebibytes]))
         .at_most(64.0))

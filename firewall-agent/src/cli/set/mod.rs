@@ -1,0 +1,41 @@
+//! `fwctl set`: lists, shows and changes block lists.
+
+mod add;
+mod delete;
+mod import;
+mod list;
+mod show;
+
+use clap::Subcommand;
+
+use super::{
+    Agent, CliError,
+    output::{Exit, Output},
+};
+
+/// Lists, shows and changes block lists.
+#[derive(Debug, Subcommand)]
+pub(super) enum Set {
+    /// Lists the block lists in force.
+    List(list::List),
+    /// Shows one block list: where it comes from, and its first lines.
+    Show(show::Show),
+    /// Puts addresses, prefixes or ranges into a block list, live and in its file.
+    Add(add::Add),
+    /// Takes entries out of a block list, live and out of its file.
+    Delete(delete::Delete),
+    /// Gives a block list the content of a file, live and in its own file.
+    Import(import::Import),
+}
+
+impl Set {
+    pub(super) fn run(self, agent: &mut Agent, output: &mut Output) -> Result<Exit, CliError> {
+        match self {
+            Self::List(command) => command.run(agent, output),
+            Self::Show(command) => command.run(agent, output),
+            Self::Add(command) => command.run(agent, output),
+            Self::Delete(command) => command.run(agent, output),
+            Self::Import(command) => command.run(agent, output),
+        }
+    }
+}
