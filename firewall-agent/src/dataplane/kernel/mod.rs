@@ -137,7 +137,10 @@ impl Dataplane for KernelDataplane {
     }
 
     fn install(&mut self, spare: SpareSlot) -> Result<(), DataplaneError> {
-        self.session_mut()?.install(spare)
+        let installed = self.session_mut()?.install(spare);
+        // The programs are loaded; what that took is not needed until the next policy but one.
+        sys::give_back_memory();
+        installed
     }
 
     fn load_lists(&mut self, slot: u8, members: &Members) -> Result<(), DataplaneError> {

@@ -360,3 +360,12 @@ pub(super) fn grace_period() -> io::Result<()> {
     }
     Err(error)
 }
+
+/// Gives memory that was freed back to the kernel: the C library keeps most of it for itself.
+pub(super) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called at any time, by any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
