@@ -5,6 +5,7 @@ mod containers;
 mod edits;
 mod interfaces;
 mod lifecycle;
+mod lists;
 mod policies;
 mod readme;
 mod site;
