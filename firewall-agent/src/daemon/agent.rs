@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-use super::{chain::chain, in_force::InForce, kernel::Kernel, prepare};
+use super::{chain::chain, in_force::InForce, kernel::Kernel, prepare, stamps::Stamps};
 use crate::{
     control::protocol::{Failure, LastReload},
     dataplane::DataplaneError,
@@ -50,6 +50,8 @@ pub struct Agent {
     kernel: Mutex<Kernel>,
     in_force: RwLock<Arc<InForce>>,
     health: RwLock<Health>,
+    /// Number of the judgement and the files when it was last looked whether they differ.
+    looked_at: Mutex<Option<(u32, Stamps)>>,
 }
 
 impl Agent {
@@ -67,6 +69,7 @@ impl Agent {
             kernel: Mutex::new(kernel),
             in_force: RwLock::new(Arc::new(in_force)),
             health: RwLock::new(health),
+            looked_at: Mutex::new(None),
         }
     }
 
@@ -153,8 +156,17 @@ impl Agent {
         let Ok(_quiet) = self.editor.try_lock() else {
             return;
         };
+        let in_force = self.in_force();
+        // Read before the files are: what is written meanwhile shows the next time.
+        let stamps = Stamps::of(&self.settings.policy, &in_force.files);
+        let looked_at = stamps.map(|stamps| (in_force.epoch, stamps));
+        let mut last = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked_at.is_some() && *last == looked_at {
+            return;
+        }
         let files = prepare::files(&self.sources_on_disk());
-        let pending = !self.in_force().has_files(&files);
+        let pending = !in_force.has_files(&files);
+        *last = looked_at;
         if pending != self.health().pending {
             tracing::info!(pending, "policy files compared with what is in force");
         }

@@ -17,6 +17,7 @@ mod prepare;
 mod readings;
 mod report;
 mod run;
+mod stamps;
 mod start;
 mod takeover;
 

@@ -10,6 +10,7 @@ use firewall_agent::{
         AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, SlotImage,
     },
     policy::model::ValidPolicy,
+    prefix_set::Change,
     settings::TableSettings,
 };
 use firewall_common::{
@@ -114,6 +115,18 @@ impl Firewall {
             needs_vlan_tags: false,
         })?;
         self.dataplane.sync_local_addresses()?;
+        Ok(())
+    }
+
+    /// Changes what the block list in force has of an address.
+    pub(crate) fn change_list(&mut self, address: u32, inside: Vec<(u32, u32)>) -> Result<()> {
+        let slot = self.dataplane.cell()?.slot;
+        let change = Change::V4 {
+            first: address,
+            last: address,
+            inside,
+        };
+        self.dataplane.change_lists(slot, &[change])?;
         Ok(())
     }
 

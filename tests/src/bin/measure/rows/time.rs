@@ -46,6 +46,8 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let list = mixed(LISTED);
     let full = block_list(list.iter().copied()).and_then(|policy| in_turns(bench, &[policy]));
     add(report, full, &format!("list of {LISTED} prefixes"), 0, 2000.0);
+    let entry = block_list(list.iter().copied()).and_then(|policy| one_entry(bench, &policy));
+    add(report, entry, &format!("one entry of a list of {LISTED}"), 0, 5.0);
     Ok(())
 }
 
@@ -62,6 +64,20 @@ fn add(report: &mut Report, figure: Result<Figure>, name: &str, rules: u64, most
         Err(error) => missing(name, Unit::Milliseconds, &error),
     };
     report.add(12, case.at_most(most));
+}
+
+/// Milliseconds until packets are judged by a list that one entry is added to, or taken out of.
+fn one_entry(bench: &Bench, policy: &ValidPolicy) -> Result<Figure> {
+    let mut firewall = Firewall::load(policy, 0)?;
+    let mut rounds = Vec::new();
+    for round in 0..bench.effort.rounds {
+        let address = u32::from_be_bytes([198, 18, 0, 1]) + u32::try_from(round / 2)?;
+        let inside = (round % 2 == 0).then_some((address, address));
+        let start = Instant::now();
+        firewall.change_list(address, inside.into_iter().collect())?;
+        rounds.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(Figure::of(rounds))
 }
 
 /// One policy and the other in turns.
