@@ -37,14 +37,14 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts it with the shipped policy of a load balancer and these rules in front, and waits until it answers.
-    pub(crate) fn start(binaries: &Path, rules: &[DropRule]) -> Result<Self> {
+    /// Starts it with the shipped policy of a load balancer, these rules in front and a block list of so many, and waits until it answers.
+    pub(crate) fn start(binaries: &Path, rules: &[DropRule], listed: u32) -> Result<Self> {
         let pair = Pair::new()?;
         let directory = tempfile::tempdir()?;
         let pins = Bpffs::mount()?;
         let policy = directory.path().join("policy");
         fs::create_dir(&policy)?;
-        for (name, text) in load_balancer_files(rules)? {
+        for (name, text) in load_balancer_files(rules, listed)? {
             fs::write(policy.join(name), text)?;
         }
         let settings = directory.path().join("agent.toml");

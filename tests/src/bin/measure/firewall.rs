@@ -16,9 +16,10 @@ use firewall_agent::{
 use firewall_common::{
     abi::{ABI_VERSION, names},
     cell::{Cell, Mode},
-    counters::DEFAULT_COUNTERS,
+    counters::{DEFAULT_COUNTERS, Hook},
     image::BLOCK_BYTES,
     prefix_set::SLOT_ROOTS,
+    reason::Reason,
 };
 use firewall_tests::bpffs::Bpffs;
 use tempfile::TempDir;
@@ -146,6 +147,12 @@ impl Firewall {
             true
         })?;
         Ok(live)
+    }
+
+    /// Packets that came in and that the block list has dropped.
+    pub(crate) fn listed(&self) -> Result<u64> {
+        let counters = self.dataplane.counters(DEFAULT_COUNTERS)?;
+        Ok(counters.reason(Hook::Ingress, Reason::Listed).packets)
     }
 
     /// Packets that a rule of the policy has decided itself; rules are numbered from 0.

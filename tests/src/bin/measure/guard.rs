@@ -32,6 +32,11 @@ impl Guard {
         self.ask(move |firewall| firewall.matches(rule))
     }
 
+    /// Packets that the block list has dropped.
+    pub(crate) fn listed(&self) -> Result<u64> {
+        self.ask(|firewall| firewall.listed())
+    }
+
     fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut Firewall) -> Result<T> + Send + 'static,

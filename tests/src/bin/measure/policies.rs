@@ -9,7 +9,10 @@ use firewall_agent::{
 };
 use firewall_tests::host::failsafe;
 
-use crate::plain_rule::{DropRule, PORT};
+use crate::{
+    plain_rule::{DropRule, PORT},
+    remotes::strangers,
+};
 
 /// The host of the shipped policies whose rules are measured.
 pub(crate) const LOAD_BALANCER: &str = "lb-1";
@@ -25,8 +28,14 @@ outgoing = "reject"
 forwarded = "drop"
 "#;
 
-/// The files of the shipped policy of a load balancer, by name, with these rules in front of its own.
-pub(crate) fn load_balancer_files(rules: &[DropRule]) -> Result<[(&'static str, String); 3]> {
+/// The file of the block list.
+const LIST_FILE: &str = "bench.txt";
+/// Names the list that the files below hold.
+const LIST: &str = "[[blocklist]]\nname = \"bench\"\nfile = \"bench.txt\"\n";
+
+/// The files of the shipped policy of a load balancer, by name, with these rules in front of its own and a block list
+/// of so many addresses that nobody sends from.
+pub(crate) fn load_balancer_files(rules: &[DropRule], listed: u32) -> Result<[(&'static str, String); 4]> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
     let read = |file| fs::read_to_string(directory.join(file)).with_context(|| format!("rules/{file}"));
     let role = read("lb.toml")?;
@@ -35,15 +44,20 @@ pub(crate) fn load_balancer_files(rules: &[DropRule]) -> Result<[(&'static str, 
     Ok([
         ("inventory.toml", read("inventory.toml")?),
         ("base.toml", read("base.toml")?),
-        ("lb.toml", format!("{head}{rules}[[rule]]{tail}")),
+        ("lb.toml", format!("{head}{LIST}{rules}[[rule]]{tail}")),
+        (LIST_FILE, list(strangers(listed).map(|address| (address, 32)))?),
     ])
 }
 
-/// The shipped policy of a load balancer, with these rules in front of its own.
-pub(crate) fn load_balancer(rules: &[DropRule]) -> Result<ValidPolicy> {
+/// The policy that these files stand for.
+pub(crate) fn load_balancer(rules: &[DropRule], listed: u32) -> Result<ValidPolicy> {
     let mut sources = SourceSet::new();
-    for (file, text) in load_balancer_files(rules)? {
-        sources.add(SourceFile::new(file, text));
+    for (file, text) in load_balancer_files(rules, listed)? {
+        sources.add(if file == LIST_FILE {
+            SourceFile::list(file, text)
+        } else {
+            SourceFile::new(file, text)
+        });
     }
     of_sources(
         sources,
@@ -79,14 +93,9 @@ pub(crate) fn plain(rules: &[DropRule]) -> Result<ValidPolicy> {
 
 /// A list of prefixes from which nothing is let in, in front of all rules.
 pub(crate) fn block_list(prefixes: impl Iterator<Item = ([u8; 4], u8)>) -> Result<ValidPolicy> {
-    let mut list = String::new();
-    for (address, length) in prefixes {
-        writeln!(list, "{}/{length}", Ipv4Addr::from(address))?;
-    }
-    let named = "[[blocklist]]\nname = \"bench\"\nfile = \"bench.txt\"\n";
     let mut sources = SourceSet::new();
-    sources.add(SourceFile::new("bench.toml", format!("{PRELUDE}{named}")));
-    sources.add(SourceFile::list("bench.txt", list));
+    sources.add(SourceFile::new("bench.toml", format!("{PRELUDE}{LIST}")));
+    sources.add(SourceFile::list(LIST_FILE, list(prefixes)?));
     of_sources(
         sources,
         Target {
@@ -94,6 +103,15 @@ pub(crate) fn block_list(prefixes: impl Iterator<Item = ([u8; 4], u8)>) -> Resul
             host: None,
         },
     )
+}
+
+/// A list as a file.
+fn list(prefixes: impl Iterator<Item = ([u8; 4], u8)>) -> Result<String> {
+    let mut text = String::new();
+    for (address, length) in prefixes {
+        writeln!(text, "{}/{length}", Ipv4Addr::from(address))?;
+    }
+    Ok(text)
 }
 
 /// A policy of these rules for incoming packets.
@@ -134,7 +152,7 @@ mod tests {
     #[test]
     fn policies_are_valid() {
         assert!(
-            load_balancer(&[])
+            load_balancer(&[], 10)
                 .unwrap()
                 .rules
                 .iter()

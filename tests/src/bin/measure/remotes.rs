@@ -46,14 +46,23 @@ pub(crate) fn remotes(count: u32) -> impl Iterator<Item = Remote> {
         state ^= state >> 7;
         state ^= state << 17;
         let [a, b, c, d, e, f, g, h] = state.to_be_bytes();
-        // The first byte of an IPv4 address: none that may not be a source.
-        let first = 11 + e % 100;
+        // The first byte of an IPv4 address: none that may not be a source. The last is even: odd ones are others'.
+        let (first, last) = (11 + e % 100, h & !1);
         Remote {
-            address: [a, b, c, d, first, f, g, h],
+            address: [a, b, c, d, first, f, g, last],
             port: [4 | a & 0x7f, c],
             checksum: [0; 2],
             reserved: [0; 4],
         }
+    })
+}
+
+/// As many addresses that no remote end has.
+pub(crate) fn strangers(count: u32) -> impl Iterator<Item = [u8; 4]> {
+    let others = remotes(u32::MAX).skip(usize::try_from(count).unwrap_or(usize::MAX));
+    others.zip(0..count).map(|(remote, _)| {
+        let [a, b, c, d] = remote.v4();
+        [a, b, c, d | 1]
     })
 }
 
@@ -91,6 +100,11 @@ mod tests {
     fn remote_ends_are_the_same_each_time_and_may_be_sources() {
         let first: Vec<_> = remotes(1000).map(|remote| remote.v4()).collect();
         assert!(remotes(1000).map(|remote| remote.v4()).eq(first.iter().copied()));
-        assert!(first.iter().all(|[a, ..]| (11..=110).contains(a)));
+        assert!(
+            first
+                .iter()
+                .all(|[a, .., d]| (11..=110).contains(a) && d % 2 == 0)
+        );
+        assert_eq!(strangers(1000).filter(|[.., d]| d % 2 == 1).count(), 1000);
     }
 }

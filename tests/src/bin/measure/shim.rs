@@ -71,11 +71,6 @@ pub(crate) struct Shim {
 impl Shim {
     /// Loads the object with so many remote ends.
     pub(crate) fn load(object: &[u8], count: u32) -> Result<Self> {
-        Self::load_behind(object, 0, count)
-    }
-
-    /// Loads the object with so many remote ends, leaving out the first `skipped`.
-    pub(crate) fn load_behind(object: &[u8], skipped: u32, count: u32) -> Result<Self> {
         let mut object = EbpfLoader::new()
             .map_max_entries("REMOTES", count)
             .map_max_entries("LRU", count * 2)
@@ -99,8 +94,7 @@ impl Shim {
         }
         let mut map = |name: &'static str| object.take_map(name).context(name);
         let mut table = Array::<_, Remote>::try_from(map("REMOTES")?)?;
-        let skip = usize::try_from(skipped)?;
-        for (index, remote) in (0..).zip(remotes(skipped + count).skip(skip)) {
+        for (index, remote) in (0..).zip(remotes(count)) {
             table.set(index, remote, 0)?;
         }
         Ok(Self {

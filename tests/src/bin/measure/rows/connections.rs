@@ -23,6 +23,8 @@ use crate::{
 /// What the shipped policy of a load balancer opens, and nothing else uses.
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
+/// Addresses in the block list.
+const LISTED: u32 = 1_000_000;
 /// Rules in front of the policy's own.
 const RULES: [u16; 3] = [0, 100, 1000];
 /// How many times better than nftables with as many rules.
@@ -81,7 +83,7 @@ impl Server {
 
     fn ours(rules: u16) -> Result<Self> {
         let pair = Pair::new()?;
-        let policy = load_balancer(&drop_rules(rules))?;
+        let policy = load_balancer(&drop_rules(rules), LISTED)?;
         let rule = policy.rules.iter().position(|rule| &*rule.name == "public-web");
         let rule = u16::try_from(rule.context("the policy opens no web")?)?;
         let guard = Guard::new(&pair.server, INTERFACE, AttachMode::Native, policy)?;

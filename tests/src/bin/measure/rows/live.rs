@@ -24,6 +24,8 @@ use crate::{
 };
 
 const PORT: u16 = 443;
+/// Addresses in the block list.
+const LISTED: u32 = 1_000_000;
 const ATTEMPTS: u32 = 8;
 const CLIENTS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
@@ -152,7 +154,7 @@ fn connect(shim: &mut Shim, firewall: &Firewall, client: IpAddr, server: IpAddr)
 fn figures(object: &[u8], effort: Effort, size: u32, client: IpAddr, server: IpAddr) -> Result<Figures> {
     let mut shim = Shim::load(object, size)?;
     shim.fill_lru(server, PORT)?;
-    let firewall = Firewall::load(&load_balancer(&[])?, size)?;
+    let firewall = Firewall::load(&load_balancer(&[], LISTED)?, size)?;
     connect(&mut shim, &firewall, client, server)?;
     let incoming = segment(Hook::Ingress, client, server, ACK);
     let outgoing = segment(Hook::Egress, client, server, ACK);

@@ -17,7 +17,7 @@ use crate::{
     peers::{XDP_FILTER, XDP_FILTER_CAPACITY, XdpFilter},
     policies::block_list,
     prefixes::mixed,
-    remotes::remotes,
+    remotes::{remotes, strangers},
     report::Report,
     results::{Case, Figure, Unit},
     rounds::take_turns,
@@ -72,11 +72,11 @@ fn addresses(
     report: &mut Report,
 ) -> Result<()> {
     let size = u32::try_from(list.len())?;
-    let policy = block_list(list.iter().copied())?;
+    let others: Vec<_> = strangers(size).map(|address| (address, 32)).collect();
     for is_hit in [true, false] {
-        // Remote ends are told apart by their place: those behind the listed ones are not listed.
-        let skipped = if is_hit { 0 } else { size };
-        let figures = figures(bench, xdp_filter, &policy, list, skipped, is_hit)?;
+        let list = if is_hit { list } else { &others };
+        let policy = block_list(list.iter().copied())?;
+        let figures = figures(bench, xdp_filter, &policy, list, is_hit)?;
         let word = if is_hit { "hit" } else { "missed" };
         let case = Case::new(format!("{name}, {word}"), Unit::Nanoseconds)
             .of_series(&format!("addresses, {word}"), size.into())
@@ -92,7 +92,7 @@ fn addresses(
         report.add(7, case);
     }
     if size == MILLION {
-        report.add(7, memory(name, &policy)?);
+        report.add(7, memory(name, &block_list(list.iter().copied())?)?);
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ fn addresses(
 fn prefixes(bench: &Bench, xdp_filter: &XdpFilter, name: &str, report: &mut Report) -> Result<()> {
     let list = mixed(MILLION);
     let policy = block_list(list.iter().copied())?;
-    let figures = figures(bench, xdp_filter, &policy, &list, 0, true)?;
+    let figures = figures(bench, xdp_filter, &policy, &list, true)?;
     let case = Case::new(format!("{name}, hit"), Unit::Nanoseconds)
         .of_series("mixed prefixes, hit", MILLION.into())
         .ours(figures.ours)
@@ -128,12 +128,11 @@ fn figures(
     xdp_filter: &XdpFilter,
     policy: &ValidPolicy,
     list: &[([u8; 4], u8)],
-    skipped: u32,
     is_hit: bool,
 ) -> Result<Figures> {
     let effort = bench.effort;
     let count = u32::try_from(list.len())?;
-    let mut shim = Shim::load_behind(&bench.object, skipped, count)?;
+    let mut shim = Shim::load(&bench.object, count)?;
     shim.fill_lpm(list)?;
     // xdp-filter is asked for addresses that it has, as where the figures of elsewhere come from.
     let mut few = Shim::load(&bench.object, XDP_FILTER_CAPACITY)?;
@@ -150,11 +149,17 @@ fn figures(
     let figures = take_turns(effort.rounds, &[0, 1, 2, 3, 4], |candidate: usize| {
         let (way, target) = candidates[candidate];
         let shim = if way == Way::PlainXdp { &mut few } else { &mut shim };
-        let (code, nanoseconds) = shim.run(way, target, &frame, effort.packets.max(shim.count()))?;
+        let packets = effort.either(effort.packets.max(shim.count()), effort.packets);
+        let (code, nanoseconds) = shim.run(way, target, &frame, packets)?;
         let dropped = matches!(target, Target::Own(Own::Empty)) || !is_hit || code == DROP;
         ensure!(dropped, "a packet was not dropped: {code}");
         Ok(nanoseconds)
     })?;
+    let listed = firewall.listed()?;
+    ensure!(
+        is_hit == (listed > 0),
+        "the block list has dropped {listed} packets"
+    );
     let [empty, ours, lpm, empty_plain, peer] = &figures[..] else {
         bail!("a candidate has no figure");
     };

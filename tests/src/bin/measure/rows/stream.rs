@@ -23,7 +23,7 @@ const NATIVE: &str = "native XDP";
 /// A pair with nothing between, with us as `auto` attaches on veth, and natively attached.
 pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let pairs = [Pair::new()?, Pair::new()?, Pair::new()?];
-    let guard = |pair: &Pair, mode| Guard::new(&pair.server, INTERFACE, mode, load_balancer(&[])?);
+    let guard = |pair: &Pair, mode| Guard::new(&pair.server, INTERFACE, mode, load_balancer(&[], 0)?);
     let _guards = [
         guard(&pairs[1], AttachMode::Auto)?,
         guard(&pairs[2], AttachMode::Native)?,

@@ -82,7 +82,7 @@ fn one_entry(bench: &Bench, policy: &ValidPolicy) -> Result<Figure> {
 
 /// One policy and the other in turns.
 fn of_rules(bench: &Bench, one: &[DropRule], other: &[DropRule]) -> Result<Figure> {
-    in_turns(bench, &[load_balancer(one)?, load_balancer(other)?])
+    in_turns(bench, &[load_balancer(one, 0)?, load_balancer(other, 0)?])
 }
 
 /// Milliseconds from a checked policy to the packets that it judges: compiled, loaded, read back, switched to. The slot
