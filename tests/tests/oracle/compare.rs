@@ -15,7 +15,7 @@ use firewall_common::{
     address::Address,
     classify::{MatchKey, classify, header},
     counters::{DEFAULT_COUNTERS, Hook},
-    image::{Chain, UNTAGGED},
+    image::{Chain, ChainDescriptor, ImageHeader, NO_BLOCK, UNTAGGED},
     reason::Reason,
     tables::SliceImage,
     verdict::Verdict,
@@ -69,6 +69,8 @@ pub(crate) struct Subject {
     policy: ValidPolicy,
     image: BoundImage,
     engine: HostEngine,
+    /// Of a hundred packets so many are of IPv6: half of them, unless the policy speaks of one family only.
+    v6_percent: usize,
 }
 
 impl Subject {
@@ -89,10 +91,24 @@ impl Subject {
         let image = compiled.bind(&ordinal, INTERFACES).expect("the slots exist");
         let engine = HostEngine::new(image.blocks(), |clock| timeouts(&Timers::default(), clock));
         Self {
+            v6_percent: v6_percent(&policy),
             policy,
             image,
             engine,
         }
+    }
+
+    /// Exchanges the first two entries in the order of the input chain of IPv4, which has to have summaries.
+    pub(crate) fn disorder(&mut self) {
+        let blocks = self.image.blocks();
+        let head: &[u8] = bytemuck::cast_slice(&blocks[..2]);
+        let header: &ImageHeader = bytemuck::from_bytes(&head[..size_of::<ImageHeader>()]);
+        let at = header.chains[Chain::InputV4 as usize];
+        let chain: ChainDescriptor = bytemuck::cast(blocks[at as usize]);
+        assert_ne!(chain.order, NO_BLOCK, "the chain is too short");
+        let mut numbers: [u16; 32] = bytemuck::cast(blocks[chain.order as usize]);
+        numbers.swap(0, 1);
+        self.image.apply(&[(chain.order, bytemuck::cast(numbers))]);
     }
 
     /// Judges a random packet by the look-up alone.
@@ -157,7 +173,7 @@ impl Subject {
     /// A packet near the edges of a rule, or anywhere.
     fn probe(&self, random: &mut Random) -> (Probe<'static>, u8) {
         let rule = random.pick(&self.policy.rules);
-        let v6 = random.percent(50);
+        let v6 = random.percent(self.v6_percent);
         let (slot, interface) = match random.below(INTERFACES.len() + 1) {
             0 => (0, None),
             at => (INTERFACES[at - 1].0, Some(INTERFACES[at - 1].1)),
@@ -191,6 +207,21 @@ impl Subject {
         } else {
             IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).expect("32 bits")))
         }
+    }
+}
+
+fn v6_percent(policy: &ValidPolicy) -> usize {
+    let sets = || {
+        let matches = policy.rules.iter().map(|rule| &rule.matches);
+        matches.flat_map(|matches| [&matches.source, &matches.destination].into_iter().flatten())
+    };
+    match (
+        sets().any(|set| !set.v4.is_empty()),
+        sets().any(|set| !set.v6.is_empty()),
+    ) {
+        (true, false) => 5,
+        (false, true) => 95,
+        _ => 50,
     }
 }
 
