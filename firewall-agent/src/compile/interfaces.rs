@@ -93,7 +93,8 @@ impl ChainInterfaces {
     }
 
     fn head(&self, slot: usize, row: &Row) -> Vec<Block> {
-        row.head(self.vector_block(slot, row.vector().len())..)
+        let first = self.vector_block(slot, row.vector().len());
+        row.clone().head_of_run(first)
     }
 
     /// First block of a slot's bit vector of so many blocks.

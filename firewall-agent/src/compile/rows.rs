@@ -4,15 +4,18 @@ use firewall_common::image::{Block, ENTRIES_PER_BLOCK};
 
 use super::{CompileError, arrange::Arrangement, pool::Pool};
 
-/// References in a block, and pairs of them in a word.
+/// References in a block.
 const PER_BLOCK: usize = 16;
 
 /// A bit for each place of a chain.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     vector: Vec<Block>,
-    /// Where the blocks of the vector lie, as far as they have not changed since.
-    laid: Vec<Option<u32>>,
+    /// Blocks of the vector that have changed since it was last laid; each at most once.
+    changed: Vec<usize>,
+    is_changed: Vec<bool>,
+    /// The summary, and where the blocks of the vector lie.
+    head: Vec<Block>,
     summary_words: usize,
 }
 
@@ -20,52 +23,58 @@ impl Row {
     /// All bits clear.
     pub(super) fn new(arrangement: &Arrangement) -> Self {
         let blocks = arrangement.words().div_ceil(8);
+        let summary_words = arrangement.summary_words();
         Self {
             vector: vec![Block([0; 8]); blocks],
-            laid: vec![None; blocks],
-            summary_words: arrangement.summary_words(),
+            changed: (0..blocks).collect(),
+            is_changed: vec![true; blocks],
+            head: vec![Block([0; 8]); (summary_words * 2 + blocks).div_ceil(PER_BLOCK)],
+            summary_words,
         }
     }
 
     pub(super) fn set(&mut self, place: u32, value: bool) {
-        let (block, bit) = (place / ENTRIES_PER_BLOCK, place % ENTRIES_PER_BLOCK);
-        let word = &mut self.vector[block as usize].0[bit as usize / 64];
+        let (block, bit) = ((place / ENTRIES_PER_BLOCK) as usize, place % ENTRIES_PER_BLOCK);
+        let word = &mut self.vector[block].0[bit as usize / 64];
         if value {
             *word |= 1 << (bit % 64);
         } else {
             *word &= !(1 << (bit % 64));
         }
-        self.laid[block as usize] = None;
+        if !self.is_changed[block] {
+            self.is_changed[block] = true;
+            self.changed.push(block);
+        }
     }
 
     /// Lays the row where no other one is the same; returns its first block.
     pub(super) fn lay(&mut self, pool: &mut Pool) -> Result<u32, CompileError> {
-        if self.summary_words == 0 {
+        if self.is_vector() {
             return pool.intern(&self.vector);
         }
-        for (laid, block) in self.laid.iter_mut().zip(&self.vector) {
-            if laid.is_none() {
-                *laid = Some(pool.intern(std::slice::from_ref(block))?);
-            }
+        while let Some(block) = self.changed.pop() {
+            self.is_changed[block] = false;
+            let laid = pool.intern(std::slice::from_ref(&self.vector[block]))?;
+            self.refer(block, laid);
         }
-        let head = self.head(self.laid.iter().map(|laid| laid.unwrap_or_default()));
-        pool.intern(&head)
+        pool.intern(&self.head)
     }
 
-    /// The summary, and where the blocks of the vector lie.
-    pub(super) fn head(&self, vector: impl Iterator<Item = u32>) -> Vec<Block> {
-        let references = self.summary_words * 2 + self.vector.len();
-        let mut head = vec![Block([0; 8]); references.div_ceil(PER_BLOCK)];
-        let words: &mut [u64] = bytemuck::cast_slice_mut(&mut head);
-        let vector_words: &[u64] = bytemuck::cast_slice(&self.vector);
-        for (word, part) in words.iter_mut().zip(vector_words.chunks(64)) {
-            *word = summary(part);
+    /// The summary, and references to the blocks of the vector, which lie in a run from `first` on.
+    pub(super) fn head_of_run(mut self, first: u32) -> Vec<Block> {
+        for (block, at) in (0..self.vector.len()).zip(first..) {
+            self.refer(block, at);
         }
-        let references: &mut [u32] = bytemuck::cast_slice_mut(&mut head);
-        for (place, block) in references[self.summary_words * 2..].iter_mut().zip(vector) {
-            *place = block;
-        }
-        head
+        self.head
+    }
+
+    /// Puts into the head where a block of the vector lies, and which of its words are not zero.
+    fn refer(&mut self, block: usize, at: u32) {
+        let references: &mut [u32] = bytemuck::cast_slice_mut(&mut self.head);
+        references[self.summary_words * 2 + block] = at;
+        // Eight words of a block are one byte of the summary.
+        let summary: &mut [u8] = bytemuck::cast_slice_mut(&mut self.head);
+        summary[block] = summary_of(&self.vector[block]);
     }
 
     /// Whether it has no summary.
@@ -79,8 +88,8 @@ impl Row {
 }
 
 /// A bit for each word that is not zero.
-fn summary(words: &[u64]) -> u64 {
-    (0..).zip(words).fold(0, |summary, (place, &word)| {
-        summary | u64::from(word != 0) << place
-    })
+fn summary_of(block: &Block) -> u8 {
+    (0..)
+        .zip(block.0)
+        .fold(0, |summary, (place, word)| summary | u8::from(word != 0) << place)
 }

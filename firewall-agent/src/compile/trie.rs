@@ -174,9 +174,19 @@ impl Layer<'_> {
     /// Those of the intervals that meet a range, whose start is in one of them.
     fn meeting(&self, intervals: &Range<usize>, from: u64, to: u64) -> Range<usize> {
         let starts = &self.starts[intervals.clone()];
-        let first = starts.partition_point(|&start| start <= from).max(1) - 1;
-        let end = first + starts[first..].partition_point(|&start| start <= to);
-        intervals.start + first..intervals.start + end.max(first + 1)
+        let first = intervals.start + starts.partition_point(|&start| start <= from).max(1) - 1;
+        first..self.end_of(first, to)
+    }
+
+    /// The first interval behind `first` that starts behind `to`. It is mostly near.
+    fn end_of(&self, first: usize, to: u64) -> usize {
+        let behind = &self.starts[first + 1..];
+        let mut window = 1;
+        while behind.get(window - 1).is_some_and(|&start| start <= to) {
+            window *= 2;
+        }
+        let window = &behind[..window.min(behind.len())];
+        first + 1 + window.partition_point(|&start| start <= to)
     }
 
     fn list(&mut self, starts: &[u64], refs: &[u32]) -> Result<u32, CompileError> {
@@ -206,7 +216,10 @@ impl Layer<'_> {
                 bits: prefix.bits + by_bits,
             };
             // The parts go on where the last one ended.
-            let meeting = self.meeting(&(at..intervals.end), part.from, self.last(part));
+            if self.starts.get(at + 1).is_some_and(|&start| start <= part.from) {
+                at += 1;
+            }
+            let meeting = at..self.end_of(at, self.last(part));
             at = meeting.end - 1;
             refs.push(self.node(part, meeting)?);
         }
