@@ -31,6 +31,7 @@ mod checksum;
 mod clock;
 mod egress;
 mod hook;
+mod image;
 mod ingress;
 mod live;
 mod maps;

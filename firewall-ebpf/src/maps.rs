@@ -11,7 +11,6 @@ use firewall_common::{
     flow::Bucket,
     fragment::{FragmentKey, FragmentRecord},
     headers::Headers,
-    image::Block,
     interface::{self, InterfaceRecord},
     judge::Work,
     plain::PlainRecord,
@@ -32,8 +31,6 @@ pub(crate) static FLOWS: Array<Bucket> = Array::pinned(1024, MMAPABLE);
 pub(crate) static HALF_FLOWS: Array<Bucket> = Array::pinned(1024, MMAPABLE);
 #[map]
 pub(crate) static FLOW_FILTERS: Array<[Word; 2]> = Array::pinned(1024, 0);
-#[map]
-pub(crate) static IMAGE: Array<Block> = Array::with_max_entries(64, MMAPABLE);
 #[map]
 pub(crate) static RULE_COUNTERS: PerCpuArray<RuleCounter> = PerCpuArray::pinned(4096, 0);
 #[map]

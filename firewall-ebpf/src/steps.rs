@@ -12,11 +12,12 @@ use firewall_common::{
 use crate::{
     account,
     hook::HookContext,
+    image::SlotImage,
     live::malformed,
     maps::{CONTROL, PLAIN, SCRATCH},
     refuse,
     slot::{self, InForce},
-    tables::{AssuredFlows, HalfFlows, KernelTables, SlotImage},
+    tables::{AssuredFlows, HalfFlows, KernelTables},
     tail_call,
 };
 

@@ -1,80 +1,27 @@
 //! The maps as `firewall-common` sees them.
 
-use core::ffi::{c_long, c_void};
-
-use aya_ebpf::{
-    helpers::generated::bpf_loop,
-    maps::{Array, LruHashMap, lpm_trie::Key},
-};
+use aya_ebpf::maps::{Array, LruHashMap, lpm_trie::Key};
 use firewall_common::{
     address::{Address, Family},
     cell::reached,
-    classify::{self, Question},
     counters::{self, Hook},
     event::Event,
     flow::Bucket,
     fragment::{FragmentKey, FragmentRecord, ORPHANS_PER_SOURCE, ORPHANS_TOTAL as ORPHANS_TOTAL_BUDGET},
     image::Block,
     prefix_set::{self, PrefixTables},
-    tables::{Buckets, Image, SlowTables},
+    tables::{Buckets, SlowTables},
     verdict::NO_RULE,
     word::Word,
 };
 
 use crate::maps::{
-    BANS_V4, BANS_V6, EVENT_LOSS, EVENTS, FLOW_FILTERS, FLOWS, FRAGMENTS, HALF_FLOWS, IMAGE, LIST_BLOCKS,
-    LIST_ROOTS, LOCAL_ADDRESSES, LOG_WINDOWS, ORPHANS, ORPHANS_TOTAL,
+    BANS_V4, BANS_V6, EVENT_LOSS, EVENTS, FLOW_FILTERS, FLOWS, FRAGMENTS, HALF_FLOWS, LIST_BLOCKS, LIST_ROOTS,
+    LOCAL_ADDRESSES, LOG_WINDOWS, ORPHANS, ORPHANS_TOTAL,
 };
 
 /// Ticks of a budget's window: about a second.
 const WINDOW_TICKS: u32 = 16;
-
-/// The image of the slot that this program was loaded for.
-pub(crate) struct SlotImage {
-    /// A word in a per-CPU map, for [`Image::forget`].
-    pub(crate) forgetting: *mut u32,
-}
-
-impl Image for SlotImage {
-    #[inline(always)]
-    fn block(&self, index: u32) -> Option<&Block> {
-        IMAGE.get(index)
-    }
-
-    #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
-        // SAFETY: a word in a per-CPU map value; no other program of this hook runs on this CPU meanwhile.
-        unsafe {
-            core::ptr::write_volatile(self.forgetting, value);
-            core::ptr::read_volatile(self.forgetting)
-        }
-    }
-
-    #[inline(always)]
-    fn search(&self, question: &mut Question) {
-        // The helper takes nothing but a pointer to the stack.
-        let mut handed: *mut Question = question;
-        // SAFETY: what is handed to the callback outlives the call; flags must be zero.
-        unsafe {
-            bpf_loop(
-                classify::MAX_VISITS,
-                visit as *mut c_void,
-                (&raw mut handed).cast(),
-                0,
-            )
-        };
-    }
-}
-
-/// The body of [`SlotImage`]'s search; not zero ends it.
-unsafe extern "C" fn visit(_: u32, handed: *mut c_void) -> c_long {
-    // SAFETY: it is what `search` has handed to the helper.
-    let question = unsafe { &mut **handed.cast::<*mut Question>() };
-    let image = SlotImage {
-        forgetting: &raw mut question.forgetting,
-    };
-    c_long::from(!classify::visit(&image, question))
-}
 
 pub(crate) struct AssuredFlows;
 

@@ -30,6 +30,7 @@ pub(crate) fn run() -> Result<()> {
     lint::stages_into(&mut stages);
     let suites = suites()?;
     stages.run("unit and property tests", || unit(&suites));
+    stages.run("micro benches, once each", benches);
     for suite in &suites.kernel {
         stages.run(&format!("kernel suite {suite}"), || kernel_suite(suite));
     }
@@ -55,6 +56,13 @@ fn unit(suites: &Suites) -> Result<()> {
     Ok(process::run(
         workspace::cargo().args(["test", "--locked", "--doc"]),
     )?)
+}
+
+/// Whether the micro benches run at all; what they measure here says nothing.
+fn benches() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--locked", "--package", KERNEL_TESTS, "--bench", "*"]);
+    Ok(process::run(&mut cargo)?)
 }
 
 /// One suite at a time, and one test at a time within it: they share the kernel and two cores.

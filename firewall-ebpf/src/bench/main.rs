@@ -1,5 +1,6 @@
 //! What the benchmarks run beside the firewall: a shim that varies the source of a packet and goes on in the program
-//! under test, an empty program whose time is subtracted, and the usual design of a flow table to compare with.
+//! under test, an empty program whose time is subtracted, and the usual design of a flow table to compare with, and the
+//! classifier by itself.
 #![no_std]
 #![no_main]
 #![cfg_attr(
@@ -18,7 +19,10 @@
     reason = "the programs are found by their section, not by their path"
 )]
 
+mod classify;
 mod floor;
+#[path = "../image.rs"]
+mod image;
 mod lpm;
 mod lru;
 mod shim;

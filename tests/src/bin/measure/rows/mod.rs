@@ -1,5 +1,6 @@
 //! The rows of the table, by what they have in common.
 
+mod classifier;
 mod connections;
 mod live;
 mod memory;
@@ -24,7 +25,7 @@ pub(crate) struct Topic {
 }
 
 /// All of them.
-pub(crate) const TOPICS: [Topic; 8] = [
+pub(crate) const TOPICS: [Topic; 9] = [
     Topic {
         name: "live flows",
         rows: &[1, 2, 14],
@@ -34,6 +35,11 @@ pub(crate) const TOPICS: [Topic; 8] = [
         name: "first packets",
         rows: &[3, 4, 5, 6],
         measure: rules::measure,
+    },
+    Topic {
+        name: "the classifier",
+        rows: &[6],
+        measure: classifier::measure,
     },
     Topic {
         name: "block lists",
