@@ -12,11 +12,11 @@ use bytemuck::{Pod, Zeroable};
 use crate::{
     address::{Address, Family},
     image::{
-        Block, CHAINS, Chain, ChainDescriptor, Dimension, ENTRIES_PER_WORD, ImageHeader, MAX_CHAIN_RULES,
-        NO_BLOCK, ORDER_PER_BLOCK,
+        Block, CHAINS, Chain, ChainDescriptor, DIMENSIONS, Dimension, ENTRIES_PER_WORD, ImageHeader,
+        MAX_CHAIN_RULES, NO_BLOCK, ORDER_PER_BLOCK,
     },
     interface::INTERFACE_SLOTS,
-    opaque::{masked, reloaded},
+    opaque::{masked, reloaded, store},
     tables::Image,
     trie,
     verdict::{VERDICTS_PER_BLOCK, VerdictRecord},
@@ -137,12 +137,11 @@ impl HeaderView<'_> {
 pub struct Question {
     source: Address,
     destination: Address,
+    /// By dimension; addresses only where they are of IPv4.
+    keys: [u32; DIMENSIONS],
     chain: u32,
-    service: u32,
-    source_port: u16,
-    vlan: u16,
-    interface_slot: u16,
-    is_v6: u16,
+    interface_slot: u32,
+    is_v6: u32,
     /// A word for [`Image::forget`] in [`Image::search`].
     pub forgetting: u32,
     /// Number of the entry that matches first of those seen; [`NO_MATCH`] or [`DAMAGED`].
@@ -166,7 +165,6 @@ const ROWS: usize = 8;
 
 impl Question {
     /// Asks for `key` in `chain`.
-    #[inline(always)]
     #[must_use]
     pub fn new(chain: Chain, key: &MatchKey) -> Self {
         let mut question = Self::zeroed();
@@ -174,35 +172,21 @@ impl Question {
         question
     }
 
-    /// Makes this the question for `key` in `chain`, whatever it was.
+    /// Makes this the question for `key` in `chain`, whatever it was. What the last look-up has left stays where the next
+    /// one writes anyway.
     #[inline(always)]
     pub fn put(&mut self, chain: Chain, key: &MatchKey) {
         self.source = key.source;
         self.destination = key.destination;
+        self.keys[Dimension::Source as usize] = key.source.low as u32;
+        self.keys[Dimension::Destination as usize] = key.destination.low as u32;
+        self.keys[Dimension::Service as usize] =
+            u32::from(key.protocol) << 16 | u32::from(key.destination_port);
+        self.keys[Dimension::SourcePort as usize] = u32::from(key.source_port);
+        self.keys[Dimension::Vlan as usize] = u32::from(key.vlan);
         self.chain = chain as u32;
-        self.service = u32::from(key.protocol) << 16 | u32::from(key.destination_port);
-        self.source_port = key.source_port;
-        self.vlan = key.vlan;
-        self.interface_slot = u16::from(key.interface_slot);
-        self.is_v6 = u16::from(matches!(key.family, Family::V6));
-        self.best = NO_MATCH;
-        self.used = 0;
-        self.from = 0;
-        self.set_all_words();
-    }
-
-    /// Sets every bit of the words. One by one: on BPF the compiler would call a loop over bytes.
-    #[inline(always)]
-    fn set_all_words(&mut self) {
-        for word in &mut self.words {
-            // SAFETY: the pointer is a reference's.
-            unsafe { core::ptr::write_volatile(word, u64::MAX) };
-        }
-    }
-
-    #[inline(always)]
-    const fn family(&self) -> Family {
-        if self.is_v6 == 0 { Family::V4 } else { Family::V6 }
+        self.interface_slot = u32::from(key.interface_slot);
+        self.is_v6 = u32::from(matches!(key.family, Family::V6));
     }
 
     /// Adds a row. How many there are goes through memory: the verifier would keep each number apart.
@@ -230,18 +214,21 @@ pub fn classify<I: Image>(
     answer(image, header, &mut Question::new(chain, key))
 }
 
-/// As [`classify`]. A question can be answered once.
+/// As [`classify`].
 ///
-/// A function of its own on BPF, for its share of the 512 bytes of stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
+/// Not a function of its own: where the kernel guards its returns, a return costs as much as a trie.
+#[inline(always)]
 pub fn answer<I: Image>(
     image: &I,
     header: &HeaderView<'_>,
     question: &mut Question,
 ) -> Option<VerdictRecord> {
     let descriptor: &ChainDescriptor = bytemuck::cast_ref(image.block(header.chain(question.chain))?);
+    question.best = NO_MATCH;
+    question.used = 0;
+    question.from = 0;
     look_up(image, descriptor, question)?;
-    if reloaded(&descriptor.rules) <= 64 {
+    if reloaded(&descriptor.rules) <= ENTRIES_PER_WORD {
         narrow_one(image, question)?;
     } else {
         narrow(image, question)?;
@@ -263,6 +250,16 @@ pub fn answer<I: Image>(
     verdict(image, header.verdicts(), image.forget(number))
 }
 
+/// As [`answer`]. A function of its own on BPF, which the verifier walks with less around it.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub fn answer_apart<I: Image>(
+    image: &I,
+    header: &HeaderView<'_>,
+    question: &mut Question,
+) -> Option<VerdictRecord> {
+    answer(image, header, question)
+}
+
 #[inline(always)]
 fn verdict(image: &impl Image, base: u32, number: u32) -> Option<VerdictRecord> {
     let block = image.block(base.wrapping_add(number / VERDICTS_PER_BLOCK))?;
@@ -274,47 +271,41 @@ fn verdict(image: &impl Image, base: u32, number: u32) -> Option<VerdictRecord> 
 /// Looks the row of each dimension up and leaves them in the question.
 #[inline(always)]
 fn look_up<I: Image>(image: &I, chain: &ChainDescriptor, question: &mut Question) -> Option<()> {
-    let trie = |dimension: Dimension| chain.tries[dimension as usize];
-    if trie(Dimension::Source) != NO_BLOCK {
-        let row = find_address(
-            image,
-            trie(Dimension::Source),
-            question.family(),
-            &question.source,
-        )?;
-        question.add(row);
+    let mut dimension = Dimension::Source as usize;
+    if question.is_v6 != 0 {
+        while dimension <= Dimension::Destination as usize {
+            let trie = reloaded(&chain.tries[dimension]);
+            if trie != NO_BLOCK {
+                let address = if dimension == 0 {
+                    &question.source
+                } else {
+                    &question.destination
+                };
+                let row = trie::find_v6(image, trie, address)?;
+                question.add(row);
+            }
+            dimension += 1;
+        }
     }
-    if trie(Dimension::Destination) != NO_BLOCK {
-        let row = find_address(
-            image,
-            trie(Dimension::Destination),
-            question.family(),
-            &question.destination,
-        )?;
-        question.add(row);
-    }
-    if trie(Dimension::Service) != NO_BLOCK {
-        let row = trie::find_number(image, trie(Dimension::Service), question.service)?;
-        question.add(row);
-    }
-    if trie(Dimension::SourcePort) != NO_BLOCK {
-        let port = u32::from(question.source_port);
-        let row = trie::find_number(image, trie(Dimension::SourcePort), port)?;
-        question.add(row);
-    }
-    if trie(Dimension::Vlan) != NO_BLOCK {
-        let row = trie::find_number(image, trie(Dimension::Vlan), u32::from(question.vlan))?;
-        question.add(row);
+    while dimension < DIMENSIONS {
+        let trie = reloaded(&chain.tries[dimension]);
+        if trie != NO_BLOCK {
+            let row = trie::find_number(image, trie, question.keys[dimension])?;
+            question.add(row);
+        }
+        dimension += 1;
     }
     if chain.interfaces != NO_BLOCK {
-        let before = u32::from(question.interface_slot).wrapping_mul(chain.row_blocks);
+        let before = question.interface_slot.wrapping_mul(chain.row_blocks);
         question.add(chain.interfaces.wrapping_add(before));
     }
     Some(())
 }
 
 /// What an address leads to in a trie.
-#[inline(always)]
+///
+/// A function of its own on BPF, for its share of the 512 bytes of stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
 pub fn find_address<I: Image>(image: &I, trie: u32, family: Family, address: &Address) -> Option<u32> {
     // Most callers know the family, which costs the verifier more than it saves: see `opaque::afresh`.
     if image.forget(family as u32) == Family::V4 as u32 {
@@ -324,9 +315,12 @@ pub fn find_address<I: Image>(image: &I, trie: u32, family: Family, address: &Ad
     }
 }
 
-/// ANDs a block of words of all rows, from word `from` on, into the question.
+/// Puts what a block of words, from word `from` on, has in common in all rows into the question.
 #[inline(always)]
 fn narrow<I: Image>(image: &I, question: &mut Question) -> Option<()> {
+    for word in &mut question.words {
+        store(word, u64::MAX);
+    }
     let block_before = question.from / 8;
     let mut round = 0;
     // The bound is for the verifier.
@@ -349,17 +343,19 @@ fn narrow<I: Image>(image: &I, question: &mut Question) -> Option<()> {
     Some(())
 }
 
-/// As [`narrow`], of the first word alone: more a chain of so few entries does not have.
+/// As [`narrow`], of the first word alone. What the others hold says nothing of so few entries.
 #[inline(always)]
 fn narrow_one<I: Image>(image: &I, question: &mut Question) -> Option<()> {
+    let mut word = u64::MAX;
     let mut round = 0;
     while round < ROWS {
         if round as u32 >= reloaded(&question.used) {
             break;
         }
-        question.words[0] &= image.block(question.rows[round])?.0[0];
+        word &= image.block(question.rows[round])?.0[0];
         round += 1;
     }
+    question.words[0] = word;
     Some(())
 }
 
@@ -388,7 +384,6 @@ fn next_word<I: Image>(image: &I, question: &mut Question) -> Option<bool> {
             return Some(false);
         }
         question.from = from;
-        question.set_all_words();
         narrow(image, question)?;
         return Some(true);
     };

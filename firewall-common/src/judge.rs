@@ -217,7 +217,7 @@ pub fn judge_by_rules<I: Image, A, H, S>(env: &Env<'_, I, A, H, S>, work: &mut W
     let Some(image) = classify::header(env.image) else {
         return Next::Decided(Decision::by(Reason::Internal));
     };
-    match classify::answer(env.image, &image, &mut work.question) {
+    match classify::answer_apart(env.image, &image, &mut work.question) {
         Some(record) => {
             work.record = record;
             Next::Settle

@@ -77,3 +77,17 @@ pub fn afresh<T>(reference: &T) -> &T {
         reference
     }
 }
+
+/// Writes a word. Writes of one value to places side by side would become a call of `memset`, which goes byte by byte.
+#[inline(always)]
+pub fn store(place: &mut u64, value: u64) {
+    #[cfg(target_arch = "bpf")]
+    {
+        // SAFETY: the pointer is a reference's.
+        unsafe { core::ptr::write_volatile(place, value) };
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        *place = value;
+    }
+}

@@ -8,9 +8,7 @@ use crate::{
 };
 
 /// What a key of up to 32 bits leads to. `None` only where the image is damaged.
-///
-/// A function of its own on BPF, for its share of the 512 bytes of stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
+#[inline(always)]
 pub fn find_number<I: Image>(image: &I, trie: u32, key: u32) -> Option<u32> {
     let mut at = image.forget(trie);
     let mut left = MAX_NUMBER_STEPS;
@@ -32,7 +30,7 @@ pub fn find_number<I: Image>(image: &I, trie: u32, key: u32) -> Option<u32> {
 }
 
 /// As [`find_number`], of an IPv6 address.
-#[cfg_attr(target_arch = "bpf", inline(never))]
+#[inline(always)]
 pub fn find_v6<I: Image>(image: &I, trie: u32, address: &Address) -> Option<u32> {
     let mut at = image.forget(trie);
     let mut left = MAX_V6_STEPS;

@@ -11,6 +11,7 @@ use firewall_common::{
     flow::Bucket,
     fragment::{FragmentKey, FragmentRecord},
     headers::Headers,
+    image::Block,
     interface::{self, InterfaceRecord},
     judge::Work,
     plain::PlainRecord,

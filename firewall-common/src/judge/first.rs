@@ -14,7 +14,6 @@ use crate::{
     plain::PlainRecord,
     reason::Reason,
     tables::{Buckets, Image, SlowTables},
-    trie,
     verdict::{Decision, Verdict},
     wire::protocol,
 };
@@ -84,11 +83,12 @@ fn may_be_member<I: Image>(image: &I, set: u32, key: &FlowKey) -> bool {
     if set == NO_BLOCK {
         return false;
     }
-    let found = if key.family == Family::V4 as u8 {
-        trie::find_number(image, set, key.remote.low as u32)
+    let family = if key.family == Family::V4 as u8 {
+        Family::V4
     } else {
-        trie::find_v6(image, set, &key.remote)
+        Family::V6
     };
+    let found = classify::find_address(image, set, family, &key.remote);
     found != Some(0)
 }
 
