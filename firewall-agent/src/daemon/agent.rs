@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{chain::chain, in_force::InForce, kernel::Kernel, prepare, stamps::Stamps};
 use crate::{
     control::protocol::{Failure, LastReload},
-    dataplane::DataplaneError,
+    dataplane::{DataplaneError, give_back_memory},
     diagnostic::SourceSet,
     policy::read_sources,
     settings::Settings,
@@ -167,6 +167,8 @@ impl Agent {
         let files = prepare::files(&self.sources_on_disk());
         let pending = !in_force.has_files(&files);
         *last = looked_at;
+        drop(files);
+        give_back_memory();
         if pending != self.health().pending {
             tracing::info!(pending, "policy files compared with what is in force");
         }

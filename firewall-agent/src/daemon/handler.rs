@@ -6,6 +6,7 @@ use crate::{
         Handler, Peer,
         protocol::{Failure, Request, Response},
     },
+    dataplane::give_back_memory,
     state::Cause,
 };
 
@@ -13,6 +14,10 @@ impl Handler for Agent {
     fn handle(&self, peer: &Peer, request: Request) -> Result<Response, Failure> {
         let (name, is_write) = (request.name(), request.is_write());
         let outcome = self.answer(peer, request);
+        if is_write {
+            // A block list takes many times its size on its way into force.
+            give_back_memory();
+        }
         if let (Err(failure), true) = (&outcome, is_write) {
             tracing::warn!(
                 uid = peer.actor.uid,

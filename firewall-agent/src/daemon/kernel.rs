@@ -179,7 +179,8 @@ impl Kernel {
             self.take_back(switched)?;
             return Err(error);
         }
-        self.others.extend(switched.previous.clone());
+        self.others
+            .extend(switched.previous.clone().map(Enforced::without_lists));
         self.failures = failures(&changes);
         self.take_over_again(&changes)?;
         Ok(switched)
@@ -356,6 +357,14 @@ impl Enforced {
             bound,
             slot,
         })
+    }
+
+    /// A fallback's lists are in the kernel, and too large to be kept here as well.
+    fn without_lists(mut self) -> Self {
+        if !self.policy.lists.is_empty() {
+            Arc::make_mut(&mut self.policy).lists.clear();
+        }
+        self
     }
 
     /// Writes the bit vectors of an interface into the image.

@@ -27,6 +27,7 @@ pub use error::{AttachHook, DataplaneError};
 pub use event_stream::{EventStream, EventStreamError};
 pub use flow_view::{FlowTable, FlowView};
 pub use generation::{ImageDigest, LoadedSlot, SlotImage, image_digest};
+pub(crate) use kernel::give_back_memory;
 pub use kernel::{KernelDataplane, KernelSettings, SpareSlot};
 pub use link::{AttachRequest, AttachedInterface, Link, ModeReason, XdpMode};
 pub use network_changes::{NetworkChanges, NetworkChangesError};

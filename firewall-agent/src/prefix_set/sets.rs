@@ -33,6 +33,11 @@ impl<M: Memory> PrefixSets<M> {
         &self.arena.memory
     }
 
+    /// The memory, to be moved while nobody reads or writes through it.
+    pub const fn memory_mut(&mut self) -> &mut M {
+        &mut self.arena.memory
+    }
+
     /// Blocks in use.
     #[must_use]
     pub const fn used(&self) -> u32 {

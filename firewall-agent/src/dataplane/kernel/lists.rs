@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use firewall_common::{
-    abi::SLOTS,
+    abi::{SLOTS, names},
     address::Address,
     control::{Control, slot_flags},
 };
@@ -11,6 +11,7 @@ use firewall_common::{
 use super::{
     mapped::MappedLists,
     maps,
+    pins::file,
     session::Session,
     slots::{next_epoch, settings},
 };
@@ -71,6 +72,10 @@ impl Session {
         Ok(self.open_lists()?.members(slot))
     }
 
+    pub(super) fn has_lists(&self, slot: u8) -> bool {
+        has_lists(&self.control(), slot)
+    }
+
     /// Whether a slot's block lists have an address. Only where they are open.
     pub(super) fn is_listed(&self, slot: u8, address: IpAddr) -> bool {
         let (family, address) = Address::from_ip(address);
@@ -78,16 +83,31 @@ impl Session {
         lists.is_some_and(|lists| lists.contains(slot, family, address))
     }
 
+    /// The lists, mapped.
     pub(super) fn open_lists(&mut self) -> Result<&mut PrefixSets<MappedLists>, DataplaneError> {
-        if self.lists.is_none() {
-            let memory = maps::lists(&self.pins, self.maps.sizes.list_blocks)?;
-            let mut lists = PrefixSets::new(memory);
+        let known = self.lists.take();
+        let is_new = known.is_none();
+        let mut lists = match known {
+            Some(lists) => lists,
+            None => PrefixSets::new(maps::lists(&self.pins, self.maps.sizes.list_blocks)?),
+        };
+        lists
+            .memory_mut()
+            .map()
+            .map_err(file("map", &self.pins.path(names::LIST_BLOCKS)))?;
+        if is_new {
             for slot in lists.adopt() {
                 tracing::error!(slot, "the block lists of a slot were damaged and are empty now");
             }
-            self.lists = Some(lists);
         }
-        self.lists.as_mut().ok_or(DataplaneError::NotOpen)
+        Ok(self.lists.insert(lists))
+    }
+
+    /// Ends what [`Self::open_lists`] has begun.
+    pub(super) fn close_lists(&mut self) {
+        if let Some(lists) = &mut self.lists {
+            lists.memory_mut().unmap();
+        }
     }
 
     fn flag_lists(&self, slot: u8) {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -11,7 +11,7 @@ use firewall_common::{
     abi::SLOTS,
     control::{Control, SlotControl},
     image::Block,
-    prefix_set::PrefixTables,
+    prefix_set::{PrefixTables, ROOTS},
 };
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -141,31 +141,57 @@ impl MappedControl {
     }
 }
 
-/// The block lists of all slots.
+/// The block lists of all slots, mapped while they are read or written: to the kernel the whole of a mapping counts as
+/// this process's memory.
 #[derive(Debug)]
 pub(super) struct MappedLists {
+    root_map: OwnedFd,
+    block_map: OwnedFd,
+    block_count: u32,
+    mapping: Option<ListMapping>,
+}
+
+#[derive(Debug)]
+struct ListMapping {
     roots: Shared<u64>,
     blocks: Shared<Block>,
 }
 
 impl MappedLists {
-    pub(super) fn map(
-        roots: BorrowedFd<'_>,
-        root_count: u32,
-        blocks: BorrowedFd<'_>,
-        block_count: u32,
-    ) -> io::Result<Self> {
-        Ok(Self {
-            roots: Shared::map(roots, root_count)?,
-            blocks: Shared::map(blocks, block_count)?,
-        })
+    /// Nothing is mapped yet.
+    pub(super) fn new(root_map: OwnedFd, block_map: OwnedFd, block_count: u32) -> Self {
+        Self {
+            root_map,
+            block_map,
+            block_count,
+            mapping: None,
+        }
+    }
+
+    /// Maps both. Until then there are no members, and nothing can be written.
+    pub(super) fn map(&mut self) -> io::Result<()> {
+        if self.mapping.is_none() {
+            self.mapping = Some(ListMapping {
+                roots: Shared::map(self.root_map.as_fd(), ROOTS)?,
+                blocks: Shared::map(self.block_map.as_fd(), self.block_count)?,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn unmap(&mut self) {
+        self.mapping = None;
     }
 
     fn root_word(&self, index: u32) -> Option<&AtomicU64> {
-        let root = self.roots.entry(usize::try_from(index).ok()?)?;
-        // SAFETY: the word lies in the mapping, aligned to 8 bytes, and lives as long as `self`; this process accesses
-        // it atomically.
+        let root = self.mapping.as_ref()?.roots.entry(usize::try_from(index).ok()?)?;
+        // SAFETY: the word lies in the mapping, aligned to 8 bytes, and lives as long as `self` is borrowed; this
+        // process accesses it atomically.
         Some(unsafe { AtomicU64::from_ptr(root) })
+    }
+
+    fn entry(&self, index: u32) -> Option<*mut Block> {
+        self.mapping.as_ref()?.blocks.entry(usize::try_from(index).ok()?)
     }
 }
 
@@ -175,8 +201,8 @@ impl PrefixTables for MappedLists {
     }
 
     fn block(&self, index: u32) -> Option<&Block> {
-        let block = self.blocks.entry(usize::try_from(index).ok()?)?;
-        // SAFETY: the block lies in the mapping, which lives as long as `self`; any bytes are one. It is only written
+        let block = self.entry(index)?;
+        // SAFETY: the block lies in the mapping, which lives as long as `self` is borrowed; any bytes are one. It is only written
         // by whoever has `self` to itself.
         Some(unsafe { &*block })
     }
@@ -184,7 +210,7 @@ impl PrefixTables for MappedLists {
 
 impl Memory for MappedLists {
     fn capacity(&self) -> u32 {
-        u32::try_from(self.blocks.count).unwrap_or(u32::MAX)
+        self.block_count
     }
 
     fn root(&self, index: u32) -> u64 {
@@ -199,7 +225,7 @@ impl Memory for MappedLists {
     }
 
     fn block(&self, index: u32) -> Block {
-        match self.blocks.entry(index as usize) {
+        match self.entry(index) {
             // SAFETY: the block lies in the mapping; nobody but this process writes it.
             Some(block) => unsafe { block.read_volatile() },
             None => Block::zeroed(),
@@ -207,7 +233,7 @@ impl Memory for MappedLists {
     }
 
     fn write(&self, index: u32, block: &Block) {
-        if let Some(place) = self.blocks.entry(index as usize) {
+        if let Some(place) = self.entry(index) {
             // SAFETY: the block lies in the mapping; no program knows it yet.
             unsafe { place.write_volatile(*block) };
         }

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use aya::maps::{HashMap, Map, MapData, MapError, MapInfo};
-use firewall_common::{abi::names, control::Control, flow::Bucket, image::Block, prefix_set::ROOTS};
+use firewall_common::{abi::names, control::Control, flow::Bucket, image::Block};
 
 use super::{
     flow_map::FlowMap,
@@ -71,12 +71,18 @@ impl Maps {
     }
 }
 
-/// The block lists of all slots.
+/// The block lists of all slots, not mapped yet.
 pub(super) fn lists(pins: &Pins, blocks: u32) -> Result<MappedLists, DataplaneError> {
-    let roots = open(pins, names::LIST_ROOTS)?;
-    let pool = open(pins, names::LIST_BLOCKS)?;
-    MappedLists::map(roots.fd().as_fd(), ROOTS, pool.fd().as_fd(), blocks)
-        .map_err(file("map", &pins.path(names::LIST_BLOCKS)))
+    let descriptor = |name| {
+        let map = open(pins, name)?;
+        let descriptor = map.fd().as_fd().try_clone_to_owned();
+        descriptor.map_err(file("open", &pins.path(name)))
+    };
+    Ok(MappedLists::new(
+        descriptor(names::LIST_ROOTS)?,
+        descriptor(names::LIST_BLOCKS)?,
+        blocks,
+    ))
 }
 
 /// Opens a pinned map.

@@ -46,6 +46,7 @@ use crate::{
 };
 use session::Session;
 pub use spare::SpareSlot;
+pub(crate) use sys::give_back_memory;
 
 /// Where a dataplane lives, and how large it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,24 +140,36 @@ impl Dataplane for KernelDataplane {
     fn install(&mut self, spare: SpareSlot) -> Result<(), DataplaneError> {
         let installed = self.session_mut()?.install(spare);
         // The programs are loaded; what that took is not needed until the next policy but one.
-        sys::give_back_memory();
+        give_back_memory();
         installed
     }
 
     fn load_lists(&mut self, slot: u8, members: &Members) -> Result<(), DataplaneError> {
-        self.session_mut()?.load_lists(slot, members)
+        let session = self.session_mut()?;
+        let outcome = session.load_lists(slot, members);
+        session.close_lists();
+        outcome
     }
 
     fn change_lists(&mut self, slot: u8, changes: &[Change]) -> Result<u32, DataplaneError> {
-        self.session_mut()?.change_lists(slot, changes)
+        let session = self.session_mut()?;
+        let outcome = session.change_lists(slot, changes);
+        session.close_lists();
+        outcome
     }
 
     fn settle_lists(&mut self, slot: u8) -> Result<u32, DataplaneError> {
-        self.session_mut()?.settle_lists(slot)
+        let session = self.session_mut()?;
+        let outcome = session.settle_lists(slot);
+        session.close_lists();
+        outcome
     }
 
     fn list_members(&mut self, slot: u8) -> Result<Members, DataplaneError> {
-        self.session_mut()?.list_members(slot)
+        let session = self.session_mut()?;
+        let outcome = session.list_members(slot);
+        session.close_lists();
+        outcome
     }
 
     fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError> {
@@ -222,7 +235,13 @@ impl Dataplane for KernelDataplane {
         interfaces: Option<&[u32]>,
         judge: &mut dyn FnMut(&SocketFlow) -> Option<u16>,
     ) -> Result<Takeover, DataplaneError> {
-        self.session()?.take_over(slot, interfaces, judge)
+        let session = self.session_mut()?;
+        if session.has_lists(slot) {
+            session.open_lists()?;
+        }
+        let outcome = session.take_over(slot, interfaces, judge);
+        session.close_lists();
+        outcome
     }
 
     fn counters(&self, rules: u16) -> Result<CounterSnapshot, DataplaneError> {

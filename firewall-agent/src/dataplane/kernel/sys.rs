@@ -362,7 +362,7 @@ pub(super) fn grace_period() -> io::Result<()> {
 }
 
 /// Gives memory that was freed back to the kernel: the C library keeps most of it for itself.
-pub(super) fn give_back_memory() {
+pub(crate) fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) may be called at any time, by any thread.
     unsafe {
