@@ -1,8 +1,18 @@
 //! `cargo xtask bench`: what the firewall costs, beside what a user would pick instead.
 
-use std::{path::PathBuf, process::Command};
+mod plot;
+mod readme;
+#[path = "../../tests/src/bin/measure/results.rs"]
+#[expect(dead_code, reason = "what measures uses all of it")]
+mod results;
 
-use anyhow::{Context, Error, Result};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Error, Result, ensure};
 use clap::Args;
 
 use crate::{
@@ -23,6 +33,12 @@ pub(crate) struct Arguments {
     /// Only these rows of the table.
     #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
     only: Vec<u8>,
+    /// Keep the figures: in xtask/figures, and in the README.
+    #[arg(long, conflicts_with_all = ["quick", "only", "json"])]
+    record: bool,
+    /// Measure nothing; make drawings and the README's table anew from the figures that were kept.
+    #[arg(long, conflicts_with_all = ["quick", "only", "json", "record"])]
+    readme: bool,
     /// Also write the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -30,6 +46,9 @@ pub(crate) struct Arguments {
 
 /// Sets up, builds in release mode, and measures.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.readme {
+        return write_readme();
+    }
     setup::ensure(&[Part::Toolchain, Part::Bench])?;
     let object = object()?;
     let mut cargo = workspace::cargo();
@@ -56,7 +75,59 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.json {
         measure.arg("--json").arg(path);
     }
-    Ok(process::run(&mut measure)?)
+    if arguments.record {
+        fs::create_dir_all(figures())?;
+        measure.arg("--json").arg(kept());
+    }
+    process::run(&mut measure)?;
+    if arguments.record { write_readme() } else { Ok(()) }
+}
+
+fn figures() -> PathBuf {
+    workspace::root().join("xtask/figures")
+}
+
+/// The figures that the README shows.
+fn kept() -> PathBuf {
+    figures().join("results.json")
+}
+
+/// Every file that is made from the figures that were kept, as it is to be.
+fn made_from(kept: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let text = fs::read_to_string(kept).with_context(|| format!("cannot read {}", kept.display()))?;
+    let results = serde_json::from_str(&text).context("the figures that were kept")?;
+    let drawings = plot::all(&results);
+    let names: Vec<_> = drawings.iter().map(|(name, _)| *name).collect();
+    let readme = workspace::root().join("README.md");
+    let text = readme::updated(&fs::read_to_string(&readme)?, &results, &names)?;
+    let drawings = drawings
+        .into_iter()
+        .map(|(name, text)| (figures().join(format!("{name}.svg")), text));
+    Ok(drawings.chain([(readme, text)]).collect())
+}
+
+fn write_readme() -> Result<()> {
+    for (path, text) in made_from(&kept())? {
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether the README and the drawings say what the figures say that were kept.
+pub(crate) fn check_readme() -> Result<()> {
+    if !kept().exists() {
+        println!("no figures were kept yet");
+        return Ok(());
+    }
+    for (path, text) in made_from(&kept())? {
+        let is = fs::read_to_string(&path).unwrap_or_default();
+        ensure!(
+            is == text,
+            "{} is not made from the figures that were kept: `cargo xtask bench --readme`",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Builds the programs that the benchmarks alone want.

@@ -1,11 +1,11 @@
-//! `cargo xtask lint`: format, clippy, dependencies, documentation.
+//! `cargo xtask lint`: format, clippy, dependencies, documentation, the README's figures.
 
 use std::{env, process::Command};
 
 use anyhow::{Context, Error, Result};
 
 use crate::{
-    process,
+    bench, process,
     setup::{
         self, Part,
         toolchain::{self, BpfToolchain},
@@ -32,6 +32,7 @@ pub(crate) fn stages_into(stages: &mut Stages) {
     stages.run("clippy for BPF", clippy_bpf);
     stages.run("clippy with the eBPF log", clippy_ebpf_log);
     stages.run("documentation", documentation);
+    stages.run("figures of the README", bench::check_readme);
     stages.run("dependencies", dependencies);
 }
 
