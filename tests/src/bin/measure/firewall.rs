@@ -24,6 +24,9 @@ use firewall_common::{
 use firewall_tests::bpffs::Bpffs;
 use tempfile::TempDir;
 
+/// Counters for 50,000 rules and the defaults.
+const RULE_COUNTERS: u32 = 50_000 + DEFAULT_COUNTERS as u32;
+
 /// A loaded dataplane and its entries.
 pub(crate) struct Firewall {
     dataplane: KernelDataplane,
@@ -48,6 +51,8 @@ impl Firewall {
             tables: TableSettings {
                 flows: defaults.flows.max(flows),
                 half_open_flows: defaults.half_open_flows.max(flows),
+                // For the largest of the policies that are measured.
+                rule_counters: defaults.rule_counters.max(RULE_COUNTERS),
                 ..defaults
             },
             clock_from_cell: false,
