@@ -11,6 +11,7 @@ use crate::{
     control::slot_flags,
     flow::FlowKey,
     image::{Chain, NO_BLOCK, UNTAGGED, image_flags},
+    opaque::afresh,
     plain::PlainRecord,
     reason::Reason,
     tables::{Buckets, Image, SlowTables},
@@ -36,7 +37,10 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
         return None;
     }
     let image = classify::header(env.image)?;
-    if env.image.forget(may_be_failsafe(env, key)) != 0 {
+    // A call and its return cost more than most of what is looked at here, so there is one only where it is needed.
+    let is_management = key.protocol == protocol::TCP && failsafe::is_management_port(&image, key.local_port);
+    let is_of_failsafe = is_management || key.remote_port == failsafe::DNS_PORT;
+    if is_of_failsafe && env.image.forget(may_be_failsafe(env, key)) != 0 {
         return None;
     }
     if env.has_bans && env.slow.is_banned(family, key.remote, env.now_ticks) {
@@ -52,7 +56,7 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     if image.flags() & image_flags::FORWARDS != 0 {
         return None;
     }
-    ask(packet, work);
+    ask(afresh(packet), work);
     let image = classify::header(env.image)?;
     let record = classify::answer(env.image, &image, &mut work.question)?;
     (record.verdict == Verdict::Drop as u8).then(|| rules::decision(&record))
@@ -93,7 +97,7 @@ fn may_be_member<I: Image>(image: &I, set: u32, key: &FlowKey) -> bool {
 }
 
 /// Leaves the question for the classifier in memory.
-#[cfg_attr(target_arch = "bpf", inline(never))]
+#[inline(always)]
 fn ask(packet: &PlainRecord, work: &mut Work) {
     let (family, chain) = if packet.key.family == Family::V4 as u8 {
         (Family::V4, Chain::InputV4)
