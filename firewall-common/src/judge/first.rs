@@ -33,7 +33,7 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     } else {
         Family::V6
     };
-    if is_odd(key, family) {
+    if is_odd(key, family) || may_have_flow(env, packet) {
         return None;
     }
     let image = classify::header(env.image)?;
@@ -48,10 +48,6 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     }
     if env.slot.flags & slot_flags::LISTS != 0 && env.slow.is_listed(env.slot_number, family, key.remote) {
         return Some(Decision::by(Reason::Listed));
-    }
-    // Who is refused by now has no flow of this epoch.
-    if may_have_flow(env, packet) {
-        return None;
     }
     if key.protocol == protocol::TCP && packet.opens == 0 {
         let picked_up = image.flags() & image_flags::MIDFLOW_PICKUP != 0;
