@@ -1,6 +1,6 @@
 //! The programs of the bench object: the shim that varies the remote end, and what it goes on in.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use crate::remotes::{Remote, remotes};
 use anyhow::{Context, Result};
@@ -9,6 +9,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, MapData, ProgramArray, lpm_trie::Key},
     programs::{ProgramFd, SchedClassifier, TestRun, TestRunOptions, Xdp},
 };
+use nix::time::{ClockId, clock_gettime};
 
 /// Room in the LPM trie, which takes memory for what is in it only.
 const MOST_PREFIXES: u32 = 1 << 20;
@@ -117,6 +118,8 @@ impl Shim {
         let IpAddr::V4(server) = server else { return Ok(()) };
         let mut lru = HashMap::<_, LruKey, u64>::try_from(self.object.map_mut("LRU").context("LRU")?)?;
         let [high, low] = port.to_be_bytes();
+        // The program's clock, `bpf_ktime_get_ns`.
+        let seen = u64::try_from(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_nanos())?;
         for remote in remotes(self.count) {
             let key = LruKey {
                 source: remote.v4(),
@@ -124,7 +127,7 @@ impl Shim {
                 ports: [remote.port[0], remote.port[1], high, low],
                 protocol: [6, 0, 0, 0],
             };
-            lru.insert(key, 1, 0)?;
+            lru.insert(key, seen, 0)?;
         }
         Ok(())
     }
