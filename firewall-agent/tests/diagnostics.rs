@@ -732,40 +732,32 @@ fn several_files_are_reported_at_once() {
     snapshot!(check_files(&files, &Options::default()));
 }
 
-#[test]
-fn block_lists() {
-    let web = "layer = \"role web\"\n[[blocklist]]\nname = \"drop\"\nfile = \"drop.txt\"\n\n[[blocklist]]\nname = \"gone\"\nfile = \"gone.txt\"\nurl = \"https://example.org\"\n";
-    let files = [
+/// A site whose web role is `web`, with a block list of this text.
+fn with_list(web: &str, list: &str) -> SourceSet {
+    let mut sources: SourceSet = [
         ("inventory.toml", INVENTORY),
         ("base.toml", BASE),
         ("db.toml", DB),
         ("web.toml", web),
-    ];
-    let mut sources: SourceSet = files
-        .iter()
-        .map(|(name, text)| SourceFile::new(*name, *text))
-        .collect();
-    sources.add(SourceFile::list(
-        "drop.txt",
-        "192.0.2.1\n192.0.2.1/24\nexample.org # no\n",
-    ));
+    ]
+    .into_iter()
+    .map(|(name, text)| SourceFile::new(name, text))
+    .collect();
+    sources.add(SourceFile::list("drop.txt", list));
+    sources
+}
+
+#[test]
+fn block_lists() {
+    let web = "layer = \"role web\"\n[[blocklist]]\nname = \"drop\"\nfile = \"drop.txt\"\n\n[[blocklist]]\nname = \"gone\"\nfile = \"gone.txt\"\nurl = \"https://example.org\"\n";
+    let sources = with_list(web, "192.0.2.1\n192.0.2.1/24\nexample.org # no\n");
     snapshot!(check(sources, &Options::default()));
 }
 
 #[test]
 fn block_lists_with_what_is_hardly_meant() {
     let web = "layer = \"role web\"\n[[blocklist]]\nname = \"drop\"\nfile = \"drop.txt\"\n";
-    let files = [
-        ("inventory.toml", INVENTORY),
-        ("base.toml", BASE),
-        ("db.toml", DB),
-        ("web.toml", web),
-    ];
-    let mut sources: SourceSet = files
-        .iter()
-        .map(|(name, text)| SourceFile::new(*name, *text))
-        .collect();
-    sources.add(SourceFile::list("drop.txt", "192.0.2.1\n10.0.0.0/8\nfe80::/10\n"));
+    let sources = with_list(web, "192.0.2.1\n10.0.0.0/8\nfe80::/10\n");
     let mut failsafe = Failsafe::default();
     failsafe.management_sources.v4.push(0x0a4d_0900..=0x0a4d_09ff);
     let options = Options {
