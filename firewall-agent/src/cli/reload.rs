@@ -13,7 +13,7 @@ use crate::control::protocol::{Changed, Request};
 #[command(after_help = "Example:\n  fwctl reload --why 'new mirror'")]
 pub(super) struct Reload {
     /// Why; kept with the revision.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
 }
 

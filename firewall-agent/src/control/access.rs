@@ -131,10 +131,27 @@ impl Peer {
         let groups = groups(user.as_deref(), Gid::from_raw(credentials.gid()));
         Self {
             privilege: rules.privilege(uid, &groups),
-            actor: Actor { uid, user },
+            actor: actor(uid, user, credentials.pid()),
             pid: credentials.pid(),
         }
     }
+}
+
+fn actor(uid: u32, user: Option<String>, pid: Option<i32>) -> Actor {
+    let login_uid = pid.and_then(login_uid);
+    let login = login_uid.and_then(|login| User::from_uid(Uid::from_raw(login)).ok().flatten());
+    Actor {
+        login_uid,
+        login_user: login.map(|user| user.name),
+        ..Actor::new(uid, user)
+    }
+}
+
+/// Who logged in, as the kernel's audit has it; a process of no session has nobody.
+fn login_uid(pid: i32) -> Option<u32> {
+    const NOBODY: u32 = u32::MAX;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?;
+    text.trim().parse().ok().filter(|uid| *uid != NOBODY)
 }
 
 fn groups(user: Option<&str>, gid: Gid) -> Vec<Gid> {

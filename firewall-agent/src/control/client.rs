@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use crate::state::SshConnection;
+
 use super::protocol::{Failure, Reply, ReplyEnvelope, Request, RequestEnvelope, Response, VERSION};
 
 /// How long the agent may take; loading a large policy is the slowest thing that it does.
@@ -41,6 +43,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    ssh: Option<SshConnection>,
 }
 
 impl Client {
@@ -55,6 +58,7 @@ impl Client {
         stream.set_write_timeout(Some(PATIENCE)).map_err(unreachable)?;
         Ok(Self {
             stream: BufReader::new(stream),
+            ssh: SshConnection::of_this_process(),
         })
     }
 
@@ -62,6 +66,7 @@ impl Client {
     pub fn ask(&mut self, request: Request) -> Result<Response, ClientError> {
         let envelope = RequestEnvelope {
             version: VERSION,
+            ssh: self.ssh,
             request,
         };
         let mut line = serde_json::to_vec(&envelope).map_err(ClientError::NotAReply)?;

@@ -294,14 +294,16 @@ impl Client {
     }
 
     async fn answer(&self, peer: &Peer, line: &[u8]) -> Reply {
-        let request = match parse(line) {
-            Ok(request) => request,
+        let envelope = match parse(line) {
+            Ok(envelope) => envelope,
             Err(failure) => return Reply::Error(failure),
         };
+        let request = envelope.request;
         if request.is_write() && peer.privilege < Privilege::Write {
             return Reply::Error(denied(peer));
         }
-        let (handler, peer) = (self.handler.clone(), peer.clone());
+        let (handler, mut peer) = (self.handler.clone(), peer.clone());
+        peer.actor.from = envelope.ssh;
         match spawn_blocking(move || handler.handle(&peer, request)).await {
             Ok(Ok(response)) => Reply::Ok(Box::new(response)),
             Ok(Err(failure)) => Reply::Error(failure),
@@ -344,7 +346,7 @@ fn denied(peer: &Peer) -> Failure {
 }
 
 /// The version is looked at first, so that a newer client hears that and not a complaint about a field.
-fn parse(line: &[u8]) -> Result<Request, Failure> {
+fn parse(line: &[u8]) -> Result<RequestEnvelope, Failure> {
     #[derive(serde::Deserialize)]
     struct Versioned {
         version: u64,
@@ -358,6 +360,5 @@ fn parse(line: &[u8]) -> Result<Request, Failure> {
             Failure::new(FailureKind::Version, message).hint("use the fwctl that came with the agent")
         );
     }
-    let envelope: RequestEnvelope = serde_json::from_slice(line).map_err(bad)?;
-    Ok(envelope.request)
+    serde_json::from_slice(line).map_err(bad)
 }

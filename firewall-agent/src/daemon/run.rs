@@ -135,10 +135,7 @@ impl Signals {
 
 async fn reload(agent: Arc<Agent>) {
     // Nobody but root can signal an agent that runs as root; which user is behind it is not told.
-    let by = Actor {
-        uid: Uid::current().as_raw(),
-        user: None,
-    };
+    let by = Actor::new(Uid::current().as_raw(), None);
     // The outcome is in the log, the status and the metrics.
     let _ = spawn_blocking(move || agent.reload(&by, Cause::Signal, None)).await;
 }

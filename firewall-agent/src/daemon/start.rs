@@ -360,8 +360,5 @@ fn describe(repair: &Repair) -> String {
 
 /// The agent itself, for changes that nobody asked for.
 pub(super) fn own_actor() -> Actor {
-    Actor {
-        uid: Uid::current().as_raw(),
-        user: Some("firewall-agent".to_owned()),
-    }
+    Actor::new(Uid::current().as_raw(), Some("firewall-agent".to_owned()))
 }

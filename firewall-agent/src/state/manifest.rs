@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::SshConnection;
+
 /// Version of the manifest's format.
 pub(super) const MANIFEST_FORMAT: u32 = 1;
 
@@ -18,6 +20,45 @@ pub struct Actor {
     /// User name at the time, if the number had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Number of the user who logged in (`/proc/PID/loginuid`): who is behind `sudo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_uid: Option<u32>,
+    /// Name of that user at the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_user: Option<String>,
+    /// The SSH connection that the request was made in, as the client says; `None` is local.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SshConnection>,
+}
+
+impl Actor {
+    /// A user of whom nothing else is known.
+    #[must_use]
+    pub const fn new(uid: u32, user: Option<String>) -> Self {
+        Self {
+            uid,
+            user,
+            login_uid: None,
+            login_user: None,
+            from: None,
+        }
+    }
+
+    /// In a few words: `root (login alex) from 192.0.2.7:50522`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let name =
+            |user: Option<&String>, uid: u32| user.cloned().unwrap_or_else(|| format!("user number {uid}"));
+        let mut text = name(self.user.as_ref(), self.uid);
+        if let Some(login) = self.login_uid.filter(|login| *login != self.uid) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, " (login {})", name(self.login_user.as_ref(), login));
+        }
+        if let Some(from) = &self.from {
+            let _ = write!(text, " from {}", from.client);
+        }
+        text
+    }
 }
 
 /// What brought a revision about.

@@ -16,9 +16,11 @@ pub(crate) mod durable;
 mod error;
 mod manifest;
 mod revisions;
+mod ssh;
 
 pub use counters::{CounterNumbers, Numbering};
 pub use directory::StateDirectory;
 pub use error::StateError;
 pub use manifest::{Actor, Cause, FileEntry, Manifest, sha256_hex};
 pub use revisions::{NewRevision, PolicyFile, Recovered, Revision, Revisions};
+pub use ssh::SshConnection;

@@ -136,10 +136,7 @@ impl Host {
 }
 
 pub(crate) fn operator() -> Actor {
-    Actor {
-        uid: 1000,
-        user: Some("alex".into()),
-    }
+    Actor::new(1000, Some("alex".into()))
 }
 
 /// A rule that allows tcp/8080 from the management network.

@@ -90,7 +90,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "RULE")]
     place_after: Option<String>,
     /// Why; kept with the revision.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Delete {
     /// Its name.
     name: String,
     /// Why; kept with the revision.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Delete {
     #[arg(required = true, value_name = "ENTRY")]
     entries: Vec<String>,
     /// Why; kept with the revision.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Import {
     /// The file, or `-` for standard input.
     file: PathBuf,
     /// Why; kept with the revision.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
 }
 

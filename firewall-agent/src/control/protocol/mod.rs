@@ -12,6 +12,8 @@ mod status;
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::SshConnection;
+
 pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
 pub use failure::{Failure, FailureKind, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, Flows, FlowsDeleted};
@@ -31,6 +33,9 @@ pub const VERSION: u32 = 1;
 pub struct RequestEnvelope {
     /// [`VERSION`].
     pub version: u32,
+    /// The SSH connection that the client runs in, if it does: for the record, and so that no change cuts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshConnection>,
     /// What it wants.
     pub request: Request,
 }
@@ -213,6 +218,7 @@ mod tests {
     fn the_wire_format_is_what_the_documentation_says() {
         let envelope = RequestEnvelope {
             version: VERSION,
+            ssh: None,
             request: Request::Status {},
         };
         let text = serde_json::to_string(&envelope).expect("it is plain data");

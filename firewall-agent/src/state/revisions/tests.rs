@@ -2,10 +2,7 @@ use super::*;
 
 fn new(text: &str) -> NewRevision {
     NewRevision {
-        by: Actor {
-            uid: 0,
-            user: Some("root".into()),
-        },
+        by: Actor::new(0, Some("root".into())),
         cause: Cause::Reload,
         why: Some("a test".into()),
         role: "web".into(),
