@@ -1,5 +1,6 @@
 //! `fwctl`: one file for each subcommand.
 
+mod ban;
 mod check;
 mod completions;
 mod counters;
@@ -9,7 +10,9 @@ mod output;
 mod reload;
 mod rule;
 mod set;
+mod span;
 mod status;
+mod unban;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -36,6 +39,7 @@ Examples:
   fwctl rule add debug --allow tcp/8080 --from 10.77.9.0/24
   fwctl rule delete debug
   fwctl set add drop 192.0.2.0/24            put a network into the block list `drop`
+  fwctl ban 203.0.113.66 --for 2h            drop everything from and to an address
   fwctl counters --watch
 
 Exit codes:
@@ -95,6 +99,10 @@ enum Command {
     /// Lists, shows and changes block lists.
     #[command(subcommand)]
     Set(set::Set),
+    /// Bans addresses and prefixes for a while or for good; lists bans.
+    Ban(ban::Ban),
+    /// Ends bans.
+    Unban(unban::Unban),
     /// Lists and ends live flows.
     #[command(subcommand)]
     Flows(flows::Flows),
@@ -148,6 +156,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Reload(command) => command.run(&mut agent, &mut output),
         Command::Rule(command) => command.run(&mut agent, &mut output),
         Command::Set(command) => command.run(&mut agent, &mut output),
+        Command::Ban(command) => command.run(&mut agent, &mut output),
+        Command::Unban(command) => command.run(&mut agent, &mut output),
         Command::Flows(command) => command.run(&mut agent, &mut output),
         Command::Counters(command) => command.run(&mut agent, &mut output),
         Command::Completions(command) => command.run(),

@@ -42,6 +42,7 @@ fn text(output: &Output, report: &Report) -> String {
             report.generation
         ),
     );
+    line("bans", bans(report));
     line("files", files(output, report));
     line("last reload", last_reload(output, report));
     line(
@@ -118,6 +119,13 @@ fn short(hash: &str) -> &str {
     match hash {
         "" => "unknown",
         hash => &hash[..hash.len().min(16)],
+    }
+}
+
+fn bans(report: &Report) -> String {
+    match report.bans {
+        0 => "none".to_owned(),
+        count => format!("{count} (`fwctl ban list`)"),
     }
 }
 

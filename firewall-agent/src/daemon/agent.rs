@@ -1,13 +1,13 @@
 //! The agent: what is in force, and who may change it when.
 //!
-//! Locks are taken in the order editor, kernel, and the snapshots last. A change holds the editor for as long as it
+//! Locks are taken in the order editor, bans, kernel, and the snapshots last. A change holds the editor for as long as it
 //! takes, the kernel only while it loads and switches, so that readers never wait for a policy to be checked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-use super::{chain::chain, in_force::InForce, kernel::Kernel, prepare, stamps::Stamps};
+use super::{bans::BanBook, chain::chain, in_force::InForce, kernel::Kernel, prepare, stamps::Stamps};
 use crate::{
     control::protocol::{Failure, LastReload},
     dataplane::{DataplaneError, give_back_memory},
@@ -47,6 +47,7 @@ pub struct Agent {
     pub(super) settings: Settings,
     pub(super) started: Timestamp,
     pub(super) editor: Mutex<Editor>,
+    bans: Mutex<BanBook>,
     kernel: Mutex<Kernel>,
     in_force: RwLock<Arc<InForce>>,
     health: RwLock<Health>,
@@ -58,6 +59,7 @@ impl Agent {
     pub(super) fn new(
         settings: Settings,
         editor: Editor,
+        bans: BanBook,
         kernel: Kernel,
         in_force: InForce,
         health: Health,
@@ -66,6 +68,7 @@ impl Agent {
             settings,
             started: Timestamp::now(),
             editor: Mutex::new(editor),
+            bans: Mutex::new(bans),
             kernel: Mutex::new(kernel),
             in_force: RwLock::new(Arc::new(in_force)),
             health: RwLock::new(health),
@@ -108,6 +111,10 @@ impl Agent {
     /// The kernel side. A thread that panicked while it held it has left it usable: every change is one call.
     pub(super) fn kernel(&self) -> MutexGuard<'_, Kernel> {
         self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_bans(&self) -> MutexGuard<'_, BanBook> {
+        self.bans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock_editor(&self) -> MutexGuard<'_, Editor> {

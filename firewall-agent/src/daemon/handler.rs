@@ -53,6 +53,9 @@ impl Agent {
             Request::SetImport { name, text, why } => {
                 Response::Changed(self.import_list(by, &name, text, why)?)
             }
+            Request::Ban(new) => Response::BansChanged(self.ban(by, &new)?),
+            Request::Unban { addresses } => Response::BansChanged(self.unban(by, &addresses)?),
+            Request::BanList {} => Response::Bans(self.ban_list()?),
             Request::FlowList { filter, limit } => Response::Flows(self.flows(&filter, limit)?),
             Request::FlowDelete { filter } => Response::FlowsDeleted(self.delete_flows(by, &filter)?),
             Request::Counters {} => Response::Counters(self.counters()?),

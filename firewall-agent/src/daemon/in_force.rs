@@ -96,6 +96,14 @@ impl InForce {
         }
     }
 
+    /// The same policy under another judgement.
+    pub(super) fn with_epoch(&self, epoch: u32) -> Self {
+        Self {
+            epoch,
+            ..self.clone()
+        }
+    }
+
     /// A policy in the kernel that nothing is known of.
     pub(super) fn adopted(failsafe: Prepared, epoch: u32) -> Self {
         let mut policy = failsafe.policy;

@@ -1,6 +1,7 @@
 //! The daemon: puts policies in force, keeps them there, and answers to `fwctl` and the monitoring.
 
 mod agent;
+mod bans;
 mod chain;
 mod change;
 mod command;

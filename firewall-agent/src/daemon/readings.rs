@@ -26,6 +26,8 @@ pub(crate) struct Readings {
     /// Log events that found no room.
     pub(crate) lost_events: u64,
     pub(crate) mode: Mode,
+    /// Bans that hold.
+    pub(crate) bans: usize,
     /// Live flows by number of their state.
     pub(crate) flows: [u64; STATES],
 }
@@ -34,6 +36,7 @@ impl Agent {
     /// Reads everything that is measured.
     pub(crate) fn readings(&self) -> Result<Readings, Failure> {
         let (in_force, counters) = self.counted()?;
+        let bans = self.ban_count()?;
         let kernel = self.kernel();
         let dataplane = &kernel.dataplane;
         let interfaces = dataplane.interfaces();
@@ -58,6 +61,7 @@ impl Agent {
             tables: report::tables(&in_force, tables),
             lost_events: counters.lost_events,
             mode,
+            bans,
             flows,
         })
     }

@@ -43,6 +43,7 @@ impl Agent {
         self.look_for_pending();
         let in_force = self.in_force();
         let health = self.health();
+        let bans = self.ban_count()?;
         let kernel = self.kernel();
         let dataplane = &kernel.dataplane;
         let cell = dataplane.cell().map_err(|error| kernel_failure(&error))?;
@@ -70,6 +71,7 @@ impl Agent {
             policy_hash: in_force.hash_text(),
             generation: in_force.epoch,
             rules: in_force.policy.rules.len(),
+            bans,
             pending: health.pending,
             files: self.file_states(&in_force),
             interfaces: dataplane.interfaces().iter().map(interface_status).collect(),

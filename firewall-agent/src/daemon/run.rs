@@ -210,7 +210,11 @@ async fn look_for_pending(agent: Arc<Agent>) {
     loop {
         regularly.tick().await;
         let agent = agent.clone();
-        let _ = spawn_blocking(move || agent.look_for_pending()).await;
+        let looked = spawn_blocking(move || {
+            agent.look_for_pending();
+            agent.forget_ended_bans();
+        });
+        let _ = looked.await;
     }
 }
 

@@ -6,6 +6,7 @@ use nix::unistd::Uid;
 
 use super::{
     agent::{Agent, Editor, Health},
+    bans::BanBook,
     chain::chain,
     commit::{CommitError, Occasion, commit},
     in_force::{CounterUse, InForce},
@@ -56,7 +57,7 @@ impl Agent {
         };
         starter.note_adoption();
         let opened = directory.and_then(|directory| starter.open_state(directory));
-        let (mut editor, recovered) = match opened {
+        let (mut editor, bans, recovered) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 starter.close_down();
@@ -66,7 +67,7 @@ impl Agent {
         let in_force = starter.put_in_force(&mut editor, recovered)?;
         starter.detach_unwanted();
         let health = starter.health;
-        let agent = Self::new(settings, editor, kernel, in_force, health);
+        let agent = Self::new(settings, editor, bans, kernel, in_force, health);
         agent.follow_network();
         agent.look_for_pending();
         Ok(agent)
@@ -100,19 +101,22 @@ impl Starter<'_> {
         }
     }
 
-    fn open_state(&mut self, directory: StateDirectory) -> Result<(Editor, Recovered), StateError> {
+    fn open_state(&mut self, directory: StateDirectory) -> Result<(Editor, BanBook, Recovered), StateError> {
         let (revisions, mut recovered) = Revisions::open(&directory)?;
         let capacity = u32::from(self.kernel.dataplane.rule_counter_capacity());
         let (counters, problem) = CounterNumbers::open(&directory, capacity);
-        for problem in recovered.problems.drain(..).chain(problem) {
-            self.note(problem.to_string());
+        // Before anything is attached that packets could come in on.
+        let (bans, problems) = BanBook::open(&directory, self.kernel);
+        let other = recovered.problems.drain(..).chain(problem);
+        for problem in other.map(|problem| problem.to_string()).chain(problems) {
+            self.note(problem);
         }
         let editor = Editor {
             revisions,
             counters,
             _directory: directory,
         };
-        Ok((editor, recovered))
+        Ok((editor, bans, recovered))
     }
 
     fn put_in_force(&mut self, editor: &mut Editor, recovered: Recovered) -> Result<InForce, StartError> {

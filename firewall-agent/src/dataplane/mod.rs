@@ -4,6 +4,7 @@
 //! both directions on every attached interface. Everything it makes outlives it: dropping a dataplane changes nothing
 //! in the kernel, only [`Dataplane::unload`] does.
 
+mod ban;
 mod clock;
 mod counters;
 mod error;
@@ -19,8 +20,11 @@ mod reconcile;
 mod status;
 mod takeover;
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use firewall_common::{cell::Cell, flow::FlowKey, image::Block};
 
+pub use ban::{Bans, ban_table};
 pub use clock::ClockReading;
 pub use counters::CounterSnapshot;
 pub use error::{AttachHook, DataplaneError};
@@ -84,6 +88,10 @@ pub trait Dataplane: Send {
     /// The members of a slot's block lists, as they stand in the kernel.
     fn list_members(&mut self, slot: u8) -> Result<Members, DataplaneError>;
 
+    /// Makes the ban tables hold just these prefixes (see [`ban_table`]). Where any is banned that was not before, the
+    /// flows are judged again, whatever slot they belong to. Returns the number of the judgement in force.
+    fn set_bans(&mut self, bans: &Bans) -> Result<u32, DataplaneError>;
+
     /// Puts a cell in force by one store, for both hooks on every interface. Its slots must be loaded.
     fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError>;
 
@@ -118,6 +126,9 @@ pub trait Dataplane: Send {
 
     /// Brings the table of this host's addresses in line with the interfaces; returns how many there are.
     fn sync_local_addresses(&mut self) -> Result<usize, DataplaneError>;
+
+    /// The addresses of this host, broadcast addresses among them.
+    fn local_addresses(&self) -> Result<BTreeSet<IpAddr>, DataplaneError>;
 
     /// Tells when links or addresses have changed. For [`reconcile()`] and [`Dataplane::sync_local_addresses`].
     fn network_changes(&mut self) -> Result<NetworkChanges, DataplaneError>;

@@ -19,6 +19,7 @@ use serde::Deserialize;
 pub use access::{ControlSettings, GroupName};
 pub use attach::{AttachChoice, AttachMode, InterfaceGlob};
 pub use failsafe::FailsafeSettings;
+pub(crate) use failsafe::network;
 pub use file::{SettingsError, load, parse};
 pub use tables::TableSettings;
 

@@ -1,4 +1,4 @@
-//! What the agent keeps on disk: every confirmed revision, and which counter belongs to which rule.
+//! What the agent keeps on disk: every confirmed revision, which counter belongs to which rule, and what ends by itself.
 //!
 //! ```text
 //! STATE_DIR/lock                            held by the agent that uses the directory
@@ -6,21 +6,26 @@
 //! STATE_DIR/revisions/7/manifest.json       who, when, why, hashes
 //! STATE_DIR/revisions/7/00-base.toml, …     the policy files, whole
 //! STATE_DIR/counters.json                   counter numbers by rule name
+//! STATE_DIR/bans.json                       bans, until they end
 //! ```
 //!
 //! A revision is complete and durable before its directory has its name, and it counts only when `current` names it.
 
+mod bans;
 mod counters;
 mod directory;
 pub(crate) mod durable;
 mod error;
 mod manifest;
+mod moment;
 mod revisions;
 mod ssh;
 
+pub use bans::{Ban, BanFile};
 pub use counters::{CounterNumbers, Numbering};
 pub use directory::StateDirectory;
 pub use error::StateError;
 pub use manifest::{Actor, Cause, FileEntry, Manifest, sha256_hex};
+pub use moment::{LONGEST, Moment};
 pub use revisions::{NewRevision, PolicyFile, Recovered, Revision, Revisions};
 pub use ssh::SshConnection;

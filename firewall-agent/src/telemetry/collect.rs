@@ -22,6 +22,7 @@ pub(super) fn collect(agent: &Agent) -> Result<Vec<Family>, Failure> {
     families.extend(reloads(&health));
     families.extend(tables(&readings));
     families.push(flows(&readings));
+    families.push(Family::gauge("firewall_bans", "Bans that hold.").of(readings.bans as u64));
     families.push(
         Family::counter(
             "firewall_events",

@@ -1,5 +1,6 @@
 //! The agent on a kernel in memory: what a start puts in force, what changes do, and what clients can do to it.
 
+mod bans;
 mod changes;
 mod control_socket;
 mod exposition;

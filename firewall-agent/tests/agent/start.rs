@@ -214,7 +214,7 @@ fn without_a_state_directory_the_host_is_closed_and_not_open() {
 }
 
 /// The kernel forgets everything; the disk does not.
-fn reboot(host: &mut Host) {
+pub(crate) fn reboot(host: &mut Host) {
     host.kernel = FakeKernel::new();
     host.kernel.add_link(FakeKernel::link(2, "eth0"));
 }

@@ -1,5 +1,6 @@
 //! What an operator does and sees: the real programs, on the kernel, in namespaces of their own.
 
+mod bans;
 mod boot;
 mod containers;
 mod edits;

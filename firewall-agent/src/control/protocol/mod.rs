@@ -3,6 +3,7 @@
 //! A field may be added to a reply within a version; anything else raises [`VERSION`]. Requests refuse unknown fields,
 //! so that a wish which an older agent does not know is never silently left out.
 
+mod ban;
 mod counters;
 mod failure;
 mod flow;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::SshConnection;
 
+pub use ban::{BanInfo, BanList, BansChanged, NewBan};
 pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
 pub use failure::{Failure, FailureKind, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, Flows, FlowsDeleted};
@@ -106,6 +108,15 @@ pub enum Request {
         #[serde(default)]
         why: Option<String>,
     },
+    /// Ban addresses.
+    Ban(NewBan),
+    /// End bans.
+    Unban {
+        /// Addresses and prefixes.
+        addresses: Vec<String>,
+    },
+    /// The bans that hold.
+    BanList {},
     /// Live flows.
     FlowList {
         /// Which.
@@ -133,12 +144,15 @@ impl Request {
             | Self::SetAdd { .. }
             | Self::SetDelete { .. }
             | Self::SetImport { .. }
+            | Self::Ban(_)
+            | Self::Unban { .. }
             | Self::FlowDelete { .. } => true,
             Self::Status {}
             | Self::RuleList {}
             | Self::RuleShow { .. }
             | Self::SetList {}
             | Self::SetShow { .. }
+            | Self::BanList {}
             | Self::FlowList { .. }
             | Self::Counters {} => false,
         }
@@ -159,6 +173,9 @@ impl Request {
             Self::SetAdd { .. } => "set-add",
             Self::SetDelete { .. } => "set-delete",
             Self::SetImport { .. } => "set-import",
+            Self::Ban(_) => "ban",
+            Self::Unban { .. } => "unban",
+            Self::BanList {} => "ban-list",
             Self::FlowList { .. } => "flow-list",
             Self::FlowDelete { .. } => "flow-delete",
             Self::Counters {} => "counters",
@@ -202,6 +219,10 @@ pub enum Response {
     Lists(Lists),
     /// To [`Request::SetShow`].
     List(ListDetail),
+    /// To [`Request::Ban`] and [`Request::Unban`].
+    BansChanged(BansChanged),
+    /// To [`Request::BanList`].
+    Bans(BanList),
     /// To [`Request::FlowList`].
     Flows(Flows),
     /// To [`Request::FlowDelete`].

@@ -167,6 +167,9 @@ pub struct Status {
     pub generation: u32,
     /// Rules in force.
     pub rules: usize,
+    /// Bans that hold.
+    #[serde(default)]
+    pub bans: usize,
     /// Whether the policy files differ from what is in force.
     pub pending: bool,
     /// The policy files.

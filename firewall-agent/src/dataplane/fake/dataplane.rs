@@ -1,6 +1,6 @@
 //! The dataplane on a fake kernel.
 
-use std::sync::MutexGuard;
+use std::{collections::BTreeSet, net::IpAddr, sync::MutexGuard};
 
 use firewall_common::{
     abi::{SLOTS, names},
@@ -20,9 +20,9 @@ use super::{
 use crate::{
     compile::timeouts::timeouts,
     dataplane::{
-        AdoptedSlot, Adoption, AttachRequest, AttachedInterface, ClockReading, CounterSnapshot, Dataplane,
-        DataplaneError, EventStream, FlowTable, FlowView, Link, LoadedSlot, MapUsage, NetworkChanges,
-        SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover, Unloaded,
+        AdoptedSlot, Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot,
+        Dataplane, DataplaneError, EventStream, FlowTable, FlowView, Link, LoadedSlot, MapUsage,
+        NetworkChanges, SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover, Unloaded,
         flow_scan::{FlowContext, delete, scan},
         generation::checked_header,
         image_digest,
@@ -173,6 +173,19 @@ impl Dataplane for FakeDataplane {
             .unwrap_or_default())
     }
 
+    fn set_bans(&mut self, bans: &Bans) -> Result<u32, DataplaneError> {
+        let mut inner = self.inner()?;
+        inner.check(Operation::Ban, "ban")?;
+        let is_new = |(prefix, expires): (&_, &_)| inner.bans.get(prefix) != Some(expires);
+        let shuts = bans.iter().any(is_new);
+        inner.bans.clone_from(bans);
+        let slot = Cell::unpack(inner.control.cell).slot;
+        if shuts && inner.status(usize::from(slot)).is_some() {
+            return inner.judge_again(slot);
+        }
+        Ok(inner.epoch(slot))
+    }
+
     fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError> {
         let mut inner = self.inner()?;
         inner.check(Operation::Switch, "switch")?;
@@ -303,6 +316,10 @@ impl Dataplane for FakeDataplane {
         Ok(self.inner()?.addresses)
     }
 
+    fn local_addresses(&self) -> Result<BTreeSet<IpAddr>, DataplaneError> {
+        Ok(self.inner()?.own_addresses.clone())
+    }
+
     fn network_changes(&mut self) -> Result<NetworkChanges, DataplaneError> {
         Ok(NetworkChanges::from_channel(self.inner()?.changes.subscribe()))
     }
@@ -325,7 +342,11 @@ impl Dataplane for FakeDataplane {
                 continue;
             }
             outcome.seen += 1;
-            let Some(rule) = judge(socket) else {
+            let is_banned = inner
+                .bans
+                .keys()
+                .any(|prefix| prefix.contains(&socket.remote.ip()));
+            let Some(rule) = judge(socket).filter(|_| !is_banned) else {
                 outcome.denied += 1;
                 continue;
             };

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -21,8 +22,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::FakeDataplane;
 use crate::dataplane::{
-    AttachMode, AttachRequest, AttachedInterface, ClockReading, CounterSnapshot, DataplaneError, FlowTable,
-    ImageDigest, Link, ModeReason, SlotStatus, SocketFlow, XdpMode, flow_scan::FlowContext, image_digest,
+    AttachMode, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot, DataplaneError,
+    FlowTable, ImageDigest, Link, ModeReason, SlotStatus, SocketFlow, XdpMode, flow_scan::FlowContext,
+    image_digest,
 };
 use crate::prefix_set::{HeapMemory, PrefixSets};
 
@@ -40,6 +42,8 @@ pub enum Operation {
     Load,
     /// `Dataplane::load_lists` and `Dataplane::change_lists`.
     LoadLists,
+    /// [`Dataplane::set_bans`](crate::dataplane::Dataplane::set_bans).
+    Ban,
     /// `Dataplane::load_generation`: what is read back differs.
     ReadBack,
     /// [`Dataplane::switch`](crate::dataplane::Dataplane::switch).
@@ -74,6 +78,7 @@ pub(super) struct Inner {
     pub(super) control: Control,
     pub(super) slots: [Option<Slot>; SLOTS],
     pub(super) lists: Option<PrefixSets<HeapMemory>>,
+    pub(super) bans: Bans,
     pub(super) flows: FewBuckets,
     pub(super) half_flows: FewBuckets,
     pub(super) counters: CounterSnapshot,
@@ -81,6 +86,7 @@ pub(super) struct Inner {
     pub(super) reserved: Vec<(u32, u8)>,
     pub(super) attached: Vec<AttachedInterface>,
     pub(super) addresses: usize,
+    pub(super) own_addresses: BTreeSet<IpAddr>,
     pub(super) sockets: Vec<SocketFlow>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) events_out: Option<mpsc::UnboundedReceiver<Event>>,
@@ -115,6 +121,7 @@ impl FakeKernel {
             control: Control::zeroed(),
             slots: Default::default(),
             lists: None,
+            bans: Bans::new(),
             flows: FewBuckets::new(),
             half_flows: FewBuckets::new(),
             counters: CounterSnapshot::default(),
@@ -125,6 +132,7 @@ impl FakeKernel {
             reserved: Vec::new(),
             attached: Vec::new(),
             addresses: 0,
+            own_addresses: BTreeSet::new(),
             sockets: Vec::new(),
             events,
             events_out: Some(events_out),
@@ -169,6 +177,17 @@ impl FakeKernel {
     /// Sets the number of this host's addresses and tells of it.
     pub fn set_addresses(&self, addresses: usize) {
         self.change(|inner| inner.addresses = addresses);
+    }
+
+    /// Sets this host's addresses themselves, for [`Dataplane::local_addresses`](crate::dataplane::Dataplane::local_addresses).
+    pub fn set_own_addresses(&self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.lock().own_addresses = addresses.into_iter().collect();
+    }
+
+    /// What the ban tables hold.
+    #[must_use]
+    pub fn bans(&self) -> Bans {
+        self.lock().bans.clone()
     }
 
     /// Sets the open sockets that [`Dataplane::take_over`](crate::dataplane::Dataplane::take_over) finds.
@@ -348,6 +367,7 @@ impl Inner {
         let mask = u32::try_from(FLOW_BUCKETS - 1).unwrap_or(0);
         self.present = true;
         self.lists = None;
+        self.bans = Bans::new();
         self.control = Control {
             seed: [1, 2, 3, 4],
             abi_version: ABI_VERSION,

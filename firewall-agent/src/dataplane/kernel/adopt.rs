@@ -107,6 +107,7 @@ fn create(
     let session = Session {
         slots: Slots::default(),
         lists: None,
+        bans: None,
         numbers: Numbers::default(),
         attached: Vec::new(),
         pins,
@@ -142,6 +143,7 @@ fn adopt(
     let mut session = Session {
         slots,
         lists: None,
+        bans: None,
         numbers: Numbers::default(),
         attached: Vec::new(),
         pins,

@@ -81,7 +81,9 @@ impl Session {
         let mut outcome = Takeover::default();
         for socket in open_connections(interfaces)? {
             outcome.seen += 1;
-            let allowed = judge(&socket).filter(|_| !self.is_listed(slot, socket.remote.ip()));
+            let remote = socket.remote.ip();
+            let is_refused = self.is_listed(slot, remote) || self.is_banned(remote)?;
+            let allowed = judge(&socket).filter(|_| !is_refused);
             let Some(rule) = allowed else {
                 outcome.denied += 1;
                 continue;

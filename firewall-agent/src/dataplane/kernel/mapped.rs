@@ -126,6 +126,12 @@ impl MappedControl {
         Some(())
     }
 
+    /// Says how many prefixes the ban tables have.
+    pub(super) fn write_bans(&self, count: u32) {
+        // SAFETY: as for reading; a word of four bytes is written in one go.
+        unsafe { (&raw mut (*self.place()).bans).write_volatile(count) };
+    }
+
     fn slot(&self, slot: u8) -> Option<*mut SlotControl> {
         let slot = usize::from(slot);
         (slot < SLOTS).then(|| {

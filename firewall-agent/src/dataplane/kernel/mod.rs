@@ -6,6 +6,7 @@ mod addresses;
 mod admin;
 mod adopt;
 mod attach;
+mod bans;
 mod clock;
 mod counters;
 mod ethtool;
@@ -30,15 +31,15 @@ mod sys;
 mod unload;
 mod usage;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 use aya::maps::RingBuf;
 use firewall_common::{abi::SLOTS, abi::names, cell::Cell, flow::FlowKey, image::Block};
 
 use super::{
-    Adoption, AttachRequest, AttachedInterface, ClockReading, CounterSnapshot, Dataplane, DataplaneError,
-    EventStream, FlowView, Link, LoadedSlot, MapUsage, NetworkChanges, SlotImage, SlotStatus, SocketFlow,
-    Takeover, Unloaded,
+    Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot, Dataplane,
+    DataplaneError, EventStream, FlowView, Link, LoadedSlot, MapUsage, NetworkChanges, SlotImage, SlotStatus,
+    SocketFlow, Takeover, Unloaded,
 };
 use crate::{
     prefix_set::{Change, Members},
@@ -172,6 +173,10 @@ impl Dataplane for KernelDataplane {
         outcome
     }
 
+    fn set_bans(&mut self, bans: &Bans) -> Result<u32, DataplaneError> {
+        self.session_mut()?.set_bans(bans)
+    }
+
     fn switch(&mut self, cell: Cell) -> Result<(), DataplaneError> {
         let session = self.session()?;
         let control = session.control();
@@ -220,6 +225,10 @@ impl Dataplane for KernelDataplane {
 
     fn sync_local_addresses(&mut self) -> Result<usize, DataplaneError> {
         self.session_mut()?.sync_local_addresses()
+    }
+
+    fn local_addresses(&self) -> Result<BTreeSet<IpAddr>, DataplaneError> {
+        session::list_addresses()
     }
 
     fn network_changes(&mut self) -> Result<NetworkChanges, DataplaneError> {

@@ -1,6 +1,6 @@
 //! An open dataplane.
 
-use std::{io, os::fd::AsFd};
+use std::{collections::BTreeSet, io, net::IpAddr, os::fd::AsFd};
 
 use firewall_common::{control::Control, interface::InterfaceRecord};
 
@@ -8,6 +8,7 @@ use super::{
     KernelSettings,
     addresses::local_addresses,
     attach::{Attacher, detach, detach_clsact},
+    bans::BanTables,
     clock::KernelClock,
     ethtool,
     interfaces::Numbers,
@@ -40,6 +41,8 @@ pub(super) struct Session {
     pub(super) clock: KernelClock,
     pub(super) slots: Slots,
     pub(super) lists: Lists,
+    /// Opened when they are first written.
+    pub(super) bans: Option<BanTables>,
     pub(super) numbers: Numbers,
     pub(super) attached: Vec<AttachedInterface>,
 }
@@ -340,16 +343,12 @@ impl Session {
     }
 
     pub(super) fn sync_local_addresses(&mut self) -> Result<usize, DataplaneError> {
-        let addresses = local_addresses().map_err(|source| DataplaneError::Netlink {
-            action: "list addresses",
-            source,
-        })?;
-        let wanted: std::collections::BTreeSet<AddressKey> =
-            addresses.iter().map(|address| address_key(*address)).collect();
+        let addresses = list_addresses()?;
+        let wanted: BTreeSet<AddressKey> = addresses.iter().map(|address| address_key(*address)).collect();
         let table = &mut self.maps.local_addresses;
         let present = table
             .keys()
-            .collect::<Result<std::collections::BTreeSet<_>, _>>()
+            .collect::<Result<BTreeSet<_>, _>>()
             .map_err(map("read", names::LOCAL_ADDRESSES))?;
         // New ones first: an address that moves from one interface to another is never missing.
         for key in wanted.difference(&present) {
@@ -365,10 +364,10 @@ impl Session {
 }
 
 /// The programs' key of an address: IPv4 as `::ffff:a.b.c.d`.
-fn address_key(address: std::net::IpAddr) -> AddressKey {
+fn address_key(address: IpAddr) -> AddressKey {
     let v6 = match address {
-        std::net::IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        std::net::IpAddr::V6(v6) => v6,
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
     };
     let Address { high, low } = Address::from_v6(v6.octets());
     [high, low]
@@ -410,6 +409,14 @@ pub(super) fn random_seed() -> Result<[u64; 4], DataplaneError> {
         source,
     })?;
     Ok(bytemuck::cast(bytes))
+}
+
+/// The addresses of this host, broadcast addresses among them.
+pub(super) fn list_addresses() -> Result<BTreeSet<IpAddr>, DataplaneError> {
+    local_addresses().map_err(|source| DataplaneError::Netlink {
+        action: "list addresses",
+        source,
+    })
 }
 
 /// The interfaces of this host.

@@ -14,6 +14,8 @@ use crate::dataplane::{DataplaneError, FlowTable, FlowView, MapUsage};
 
 /// Hash maps that the programs fill.
 const HASHES: [&str; 3] = [names::FRAGMENTS, names::ORPHANS, names::REJECT_WINDOWS];
+/// The tables of both families have room for as many prefixes each.
+const BANS: &str = "BANS";
 const BATCH: u32 = 4096;
 
 impl Session {
@@ -37,6 +39,9 @@ impl Session {
         if let Some(lists) = &self.lists {
             let room = self.maps.sizes.list_blocks;
             usage.push(of(names::LIST_BLOCKS, lists.used().into(), room.into()));
+        }
+        if self.ban_count() > 0 {
+            usage.push(of(BANS, self.ban_count(), self.maps.sizes.bans.into()));
         }
         for name in HASHES {
             usage.push(self.hash_usage(name)?);
