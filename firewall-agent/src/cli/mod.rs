@@ -1,5 +1,6 @@
 //! `fwctl`: one file for each subcommand.
 
+mod apply;
 mod ban;
 mod check;
 mod completions;
@@ -35,7 +36,7 @@ const STYLES: Styles = Styles::styled()
 const EXAMPLES: &str = "\
 Examples:
   fwctl check /etc/firewall-agent/policy     what is wrong with the policy files, all of it
-  fwctl reload --why 'new mirror'            put the changed files in force
+  fwctl apply -m 'new mirror'                put the changed files in force, until `fwctl confirm`
   fwctl rule add debug --allow tcp/8080 --from 10.77.9.0/24
   fwctl rule delete debug
   fwctl set add drop 192.0.2.0/24            put a network into the block list `drop`
@@ -93,6 +94,12 @@ enum Command {
     Status(status::Status),
     /// Puts the policy files in force, as a whole or not at all.
     Reload(reload::Reload),
+    /// Puts a policy in force until it is confirmed; the kernel goes back by itself.
+    Apply(apply::Apply),
+    /// Makes the change that waits for its confirmation one for good.
+    Confirm(apply::Keep),
+    /// Goes back to what was in force before the change that waits.
+    Cancel(apply::Cancel),
     /// Lists, shows, adds and deletes rules.
     #[command(subcommand)]
     Rule(rule::Rule),
@@ -154,6 +161,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(command) => command.run(&mut output),
         Command::Status(command) => command.run(&mut agent, &mut output),
         Command::Reload(command) => command.run(&mut agent, &mut output),
+        Command::Apply(command) => command.run(&mut agent, &mut output),
+        Command::Confirm(command) => command.run(&mut agent, &mut output),
+        Command::Cancel(command) => command.run(&mut agent, &mut output),
         Command::Rule(command) => command.run(&mut agent, &mut output),
         Command::Set(command) => command.run(&mut agent, &mut output),
         Command::Ban(command) => command.run(&mut agent, &mut output),

@@ -47,6 +47,9 @@ pub(super) fn text(output: &Output, changed: &Changed) -> String {
     for change in &changed.changes {
         let _ = writeln!(text, "  {change}");
     }
+    for note in &changed.notes {
+        let _ = writeln!(text, "{}: {note}", output.paint(Tone::Bad, "note"));
+    }
     if let Some(file) = &changed.file {
         let _ = writeln!(text, "  written to {}", file.display());
     }

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use comfy_table::Cell;
 
 use super::{
-    Agent, CliError, expect_response,
+    Agent, CliError,
+    apply::waiting,
+    expect_response,
     output::{Exit, Output, Tone, findings, lines},
 };
 use crate::control::protocol::{Enforcing, FileState, Request, Status as Report};
@@ -33,6 +35,9 @@ fn text(output: &Output, report: &Report) -> String {
     line("enforcing", enforcing(output, report));
     line("for", who(report));
     line("revision", revision(report));
+    if let Some(confirm) = &report.confirm {
+        line("confirm", waiting(output, confirm));
+    }
     line(
         "policy",
         format!(
@@ -97,11 +102,7 @@ fn revision(report: &Report) -> String {
     let Some(revision) = &report.revision else {
         return "none".to_owned();
     };
-    let by = revision
-        .by
-        .user
-        .clone()
-        .unwrap_or_else(|| format!("user number {}", revision.by.uid));
+    let by = revision.by.describe();
     let why = revision
         .why
         .as_ref()

@@ -7,20 +7,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-use super::{bans::BanBook, chain::chain, in_force::InForce, kernel::Kernel, prepare, stamps::Stamps};
+use super::{
+    bans::BanBook,
+    chain::chain,
+    confirm::{Ended, Unconfirmed},
+    in_force::InForce,
+    kernel::Kernel,
+    prepare,
+    stamps::Stamps,
+};
 use crate::{
     control::protocol::{Failure, LastReload},
     dataplane::{DataplaneError, give_back_memory},
     diagnostic::SourceSet,
     policy::read_sources,
     settings::Settings,
-    state::{Actor, Cause, CounterNumbers, Revisions, StateDirectory},
+    state::{Actor, Cause, CounterNumbers, PendingFile, Revisions, StateDirectory},
 };
 
 /// What a change needs: the revisions and the counter numbers. Whoever holds it is the only one to change anything.
 pub(super) struct Editor {
     pub(super) revisions: Revisions,
     pub(super) counters: CounterNumbers,
+    pub(super) pending: PendingFile,
     /// Keeps other agents out of the directory.
     pub(super) _directory: StateDirectory,
 }
@@ -40,6 +49,8 @@ pub(crate) struct Health {
     pub(crate) notes: Vec<String>,
     /// Log events that the agent has read.
     pub(crate) events: u64,
+    /// Changes that nobody has confirmed in time since the start.
+    pub(crate) confirms_expired: u64,
 }
 
 /// The agent.
@@ -53,6 +64,10 @@ pub struct Agent {
     health: RwLock<Health>,
     /// Number of the judgement and the files when it was last looked whether they differ.
     looked_at: Mutex<Option<(u32, Stamps)>>,
+    /// The change in force that waits for its confirmation, if one does.
+    unconfirmed: RwLock<Option<Arc<Unconfirmed>>>,
+    /// How the last one that was not confirmed has ended.
+    ended: Mutex<Option<Ended>>,
 }
 
 impl Agent {
@@ -73,7 +88,25 @@ impl Agent {
             in_force: RwLock::new(Arc::new(in_force)),
             health: RwLock::new(health),
             looked_at: Mutex::new(None),
+            unconfirmed: RwLock::new(None),
+            ended: Mutex::new(None),
         }
+    }
+
+    /// The change that waits for its confirmation.
+    pub(crate) fn unconfirmed(&self) -> Option<Arc<Unconfirmed>> {
+        self.unconfirmed
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_unconfirmed(&self, unconfirmed: Option<Unconfirmed>) {
+        *self.unconfirmed.write().unwrap_or_else(PoisonError::into_inner) = unconfirmed.map(Arc::new);
+    }
+
+    pub(super) fn ended(&self) -> MutexGuard<'_, Option<Ended>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The policy in force.
@@ -84,8 +117,8 @@ impl Agent {
             .clone()
     }
 
-    pub(super) fn set_in_force(&self, in_force: InForce) {
-        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+    pub(super) fn set_in_force(&self, in_force: impl Into<Arc<InForce>>) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = in_force.into();
     }
 
     /// How the agent is doing.
@@ -117,8 +150,11 @@ impl Agent {
         self.bans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whoever changes anything. Where the window of a change is over, what that has brought about is done first.
     pub(super) fn lock_editor(&self) -> MutexGuard<'_, Editor> {
-        self.editor.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut editor = self.editor.lock().unwrap_or_else(PoisonError::into_inner);
+        self.end_window_if_over(&mut editor);
+        editor
     }
 
     /// Has the slot ready that the next change is going to take. The kernel verifies its programs for seconds, and

@@ -32,8 +32,9 @@ impl Agent {
     /// Puts the policy files in force, as a whole or not at all.
     pub fn reload(&self, by: &Actor, cause: Cause, why: Option<String>) -> Result<Changed, Failure> {
         let mut editor = self.lock_editor();
-        let outcome = prepare(self.sources_on_disk(), &self.settings)
-            .map_err(PrepareError::failure)
+        let outcome = self
+            .refuse_unconfirmed()
+            .and_then(|()| prepare(self.sources_on_disk(), &self.settings).map_err(PrepareError::failure))
             .and_then(|prepared| {
                 let occasion = Occasion {
                     by: by.clone(),
@@ -119,6 +120,7 @@ impl Agent {
 
     /// An edit would put other changes of the files in force, too.
     pub(super) fn refuse_pending_files(&self, sources: &SourceSet) -> Result<(), Failure> {
+        self.refuse_unconfirmed()?;
         if self.in_force().has_files(&files(sources)) {
             return Ok(());
         }
@@ -129,7 +131,7 @@ impl Agent {
             .hint("`fwctl status` names the files; put them in force with `fwctl reload`, or undo their changes"))
     }
 
-    fn put_in_force(
+    pub(super) fn put_in_force(
         &self,
         editor: &mut Editor,
         prepared: Prepared,
@@ -137,8 +139,8 @@ impl Agent {
     ) -> Result<Changed, Failure> {
         let before = self.in_force();
         let warnings = prepared.warnings.clone();
-        if before.has_files(&prepared.files) && before.hash == Some(prepared.image.hash()) {
-            return Ok(report(&before, Vec::new(), false, warnings));
+        if let Some(unchanged) = unchanged_or(&before, &prepared) {
+            return Ok(unchanged);
         }
         let differences = changes(Some(&before.policy), &prepared.policy);
         self.make_room(editor, prepared.image.blocks().len());
@@ -239,7 +241,18 @@ fn not_written(error: &store::StoreError) -> Failure {
     Failure::new(FailureKind::Failed, chain(error))
 }
 
-fn report(in_force: &InForce, differences: Vec<String>, changed: bool, warnings: Vec<Finding>) -> Changed {
+/// What there is to say where the policy is in force already.
+pub(super) fn unchanged_or(before: &InForce, prepared: &Prepared) -> Option<Changed> {
+    let same = before.has_files(&prepared.files) && before.hash == Some(prepared.image.hash());
+    same.then(|| report(before, Vec::new(), false, prepared.warnings.clone()))
+}
+
+pub(super) fn report(
+    in_force: &InForce,
+    differences: Vec<String>,
+    changed: bool,
+    warnings: Vec<Finding>,
+) -> Changed {
     Changed {
         revision: in_force.revision.as_ref().map_or(0, |revision| revision.number),
         policy_hash: in_force.hash_text(),
@@ -248,6 +261,8 @@ fn report(in_force: &InForce, differences: Vec<String>, changed: bool, warnings:
         changes: differences,
         file: None,
         warnings,
+        confirm: None,
+        notes: Vec::new(),
     }
 }
 

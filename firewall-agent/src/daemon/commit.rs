@@ -3,18 +3,21 @@
 //! The order makes every failure harmless: the revision is on disk before the kernel is touched, the kernel has
 //! switched before the revision counts, and where the revision cannot be made to count the kernel switches back.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use firewall_common::cell::Cell;
+use jiff::Timestamp;
 
 use super::{
     agent::Editor,
     in_force::{CounterUse, InForce},
-    kernel::{EnforceError, Kernel, Strictness},
+    kernel::{EnforceError, Kernel, Lasting, Strictness},
     prepare::Prepared,
 };
 use crate::{
     control::protocol::{Enforcing, Failure, FailureKind},
     policy::model::{Rule, ValidPolicy},
-    state::{Actor, Cause, NewRevision, StateError},
+    state::{Actor, Cause, Manifest, NewRevision, Numbering, Pending, StateError, Write},
 };
 
 /// Who wants it, and why.
@@ -50,6 +53,8 @@ impl CommitError {
                     "mend `interfaces` in the policy; to stop filtering, stop the agent and run `firewall-agent unload`",
                 )
             }
+            Self::Enforce(EnforceError::Mode { .. }) => Failure::new(FailureKind::Conflict, message)
+                .hint("end that first (`fwctl panic off`, `fwctl pause off`), or say --no-confirm"),
             Self::Enforce(EnforceError::Interfaces(_)) => Failure::new(FailureKind::Failed, message)
                 .hint("name in the policy only interfaces that can be filtered"),
             Self::Enforce(_) => Failure::new(FailureKind::Failed, message)
@@ -67,15 +72,9 @@ pub(super) fn commit(
     occasion: &Occasion,
     strictness: Strictness,
 ) -> Result<InForce, CommitError> {
-    let names: Vec<Arc<str>> = prepared
-        .policy
-        .rules
-        .iter()
-        .map(|rule| rule.name.clone())
-        .collect();
-    let numbering = editor.counters.assign(&names)?;
+    let numbering = editor.counters.assign(&rule_names(&prepared.policy))?;
     let manifest = editor.revisions.write(revision(&prepared, before, occasion))?;
-    let switched = match kernel.enforce(&prepared, &numbering, strictness) {
+    let switched = match kernel.enforce(&prepared, &numbering, strictness, Lasting::ForGood) {
         Ok(switched) => switched,
         Err(error) => {
             discard(editor, manifest.number);
@@ -88,6 +87,118 @@ pub(super) fn commit(
         discard(editor, manifest.number);
         return Err(error.into());
     }
+    detach_unwanted(kernel);
+    Ok(in_force(editor, prepared, numbering, epoch, manifest))
+}
+
+/// How a change waits for its confirmation.
+pub(super) struct Window {
+    /// How long.
+    pub(super) length: Duration,
+    /// Files that are written when it is confirmed.
+    pub(super) writes: Vec<Write>,
+}
+
+/// Puts a policy in force until the window ends, and as a revision that does not count yet. `before` is what is in
+/// force, and what the kernel side goes back to by itself.
+pub(super) fn commit_for(
+    editor: &mut Editor,
+    kernel: &mut Kernel,
+    prepared: Prepared,
+    before: &InForce,
+    occasion: &Occasion,
+    window: Window,
+) -> Result<(InForce, Pending), CommitError> {
+    let numbering = assign_both(editor, &prepared.policy, &before.policy)?.0;
+    let manifest = editor
+        .revisions
+        .write(revision(&prepared, Some(before), occasion))?;
+    let since = Timestamp::now();
+    let mut pending = Pending {
+        format: Pending::FORMAT,
+        revision: manifest.number,
+        fallback: before.revision.as_ref().map(|revision| revision.number),
+        cell: 0,
+        window_seconds: window.length.as_secs(),
+        since,
+        deadline: since.checked_add(window.length).unwrap_or(Timestamp::MAX),
+        by: occasion.by.clone(),
+        why: occasion.why.clone(),
+        writes: window.writes,
+    };
+    let file = &editor.pending;
+    let mut note = |cell: Cell| {
+        pending.cell = cell.pack();
+        // Before the kernel knows of it: a deadline that no file tells of is taken back at the next start.
+        file.write(&pending)
+    };
+    let lasting = Lasting::For {
+        window: window.length,
+        note: &mut note,
+    };
+    let switched = match kernel.enforce(&prepared, &numbering, Strictness::Strict, lasting) {
+        Ok(switched) => switched,
+        Err(error) => {
+            clear_pending(editor);
+            discard(editor, manifest.number);
+            return Err(error.into());
+        }
+    };
+    let in_force = in_force(editor, prepared, numbering, switched.epoch, manifest);
+    Ok((in_force, pending))
+}
+
+/// Counter numbers of a policy and of the one that it may give way to again: neither takes a number from the other.
+pub(super) fn assign_both(
+    editor: &mut Editor,
+    next: &ValidPolicy,
+    former: &ValidPolicy,
+) -> Result<(Numbering, Numbering), StateError> {
+    let (mut names, former) = (rule_names(next), rule_names(former));
+    let count = names.len();
+    names.extend(former);
+    let mut both = editor.counters.assign(&names)?;
+    let of_former = both.numbers.split_off(count);
+    let to_reset = both.to_reset.clone();
+    Ok((
+        both,
+        Numbering {
+            numbers: of_former,
+            to_reset,
+        },
+    ))
+}
+
+fn rule_names(policy: &ValidPolicy) -> Vec<Arc<str>> {
+    policy.rules.iter().map(|rule| rule.name.clone()).collect()
+}
+
+fn in_force(
+    editor: &Editor,
+    prepared: Prepared,
+    numbering: Numbering,
+    epoch: u32,
+    manifest: Manifest,
+) -> InForce {
+    InForce::new(
+        Enforcing::Policy,
+        prepared,
+        numbering.numbers,
+        epoch,
+        Some(manifest),
+        CounterUse::from(&editor.counters),
+    )
+}
+
+/// Nothing waits any more. What is left over is found out at the next start.
+pub(super) fn clear_pending(editor: &Editor) {
+    if let Err(error) = editor.pending.clear() {
+        tracing::warn!(%error, "the note of a change that waited is left over");
+    }
+}
+
+/// Detaches what the policy in force does not name any more; what cannot be detached is filtered yet.
+pub(super) fn detach_unwanted(kernel: &mut Kernel) {
     match kernel.detach_unwanted() {
         Ok(detached) if detached.is_empty() => {}
         Ok(detached) => tracing::info!(
@@ -98,17 +209,9 @@ pub(super) fn commit(
             tracing::error!(%error, "an interface that the policy does not name any more stays filtered");
         }
     }
-    Ok(InForce::new(
-        Enforcing::Policy,
-        prepared,
-        numbering.numbers,
-        epoch,
-        Some(manifest),
-        CounterUse::from(&editor.counters),
-    ))
 }
 
-fn discard(editor: &Editor, number: u64) {
+pub(super) fn discard(editor: &Editor, number: u64) {
     if let Err(error) = editor.revisions.discard(number) {
         tracing::warn!(%error, "a revision that was not put in force is left over");
     }

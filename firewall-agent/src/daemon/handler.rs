@@ -38,6 +38,9 @@ impl Agent {
         Ok(match request {
             Request::Status {} => Response::Status(Box::new(self.status()?)),
             Request::Reload { why } => Response::Changed(self.reload(by, Cause::Reload, why)?),
+            Request::Apply(apply) => Response::Changed(self.apply(by, *apply)?),
+            Request::Confirm {} => Response::Changed(self.confirm(by)?),
+            Request::Cancel {} => Response::Changed(self.cancel(by)?),
             Request::RuleList {} => Response::Rules(self.rules()?),
             Request::RuleShow { name } => Response::Rule(self.rule(&name)?),
             Request::RuleAdd(rule) => Response::Changed(self.add_rule(by, &rule)?),

@@ -1,11 +1,11 @@
 //! The kernel side in the agent's hands: the dataplane, and what it enforces.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use firewall_common::cell::{Cell, reached};
+use firewall_common::cell::{Cell, Mode, reached};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::{chain::chain, prepare::Prepared, takeover};
+use super::{chain::chain, prepare::Prepared, report::mode_name, takeover};
 use crate::{
     compile::{BindError, BoundImage, CompiledImage},
     control::protocol::InterfaceFailure,
@@ -15,7 +15,7 @@ use crate::{
     policy::model::{Action, Direction, ValidPolicy},
     prefix_set::Change,
     settings::AttachChoice,
-    state::Numbering,
+    state::{Numbering, StateError},
 };
 
 /// Why a policy could not be put in force.
@@ -51,6 +51,15 @@ pub(super) enum EnforceError {
     /// A change waits for its confirmation.
     #[error("a change waits for its confirmation")]
     ConfirmPending,
+    /// A window would end panic or pause, since the kernel side goes back to judging by a policy.
+    #[error("the firewall is in mode {mode}, which a change that has to be confirmed would end")]
+    Mode {
+        /// Which.
+        mode: &'static str,
+    },
+    /// The change could not be noted before it was put in force.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Interfaces that cannot be filtered as the policy says.
     #[error("{}", .0.iter().map(|one| format!("{}: {}", one.name, one.error)).collect::<Vec<_>>().join("; "))]
     Interfaces(Vec<InterfaceFailure>),
@@ -64,6 +73,24 @@ pub(super) enum Strictness {
     Strict,
     /// At a start: filter what can be filtered, and report the rest.
     Lenient,
+}
+
+/// How long a change holds unless more is said.
+pub(super) enum Lasting<'a> {
+    ForGood,
+    /// Until the kernel side goes back by itself.
+    For {
+        window: Duration,
+        /// Called with the cell before it is stored.
+        note: &'a mut dyn FnMut(Cell) -> Result<(), StateError>,
+    },
+}
+
+/// What comes back unless the change in force is confirmed.
+#[derive(Debug)]
+struct Fallback {
+    cell: Cell,
+    enforced: Option<Enforced>,
 }
 
 /// What the kernel enforces, as far as it takes to attach further interfaces to it.
@@ -92,6 +119,8 @@ pub(super) struct Kernel {
     pub(super) dataplane: Box<dyn Dataplane>,
     attach: Vec<AttachChoice>,
     enforced: Option<Enforced>,
+    /// Only while a change waits for its confirmation.
+    fallback: Option<Fallback>,
     /// What other slots hold, as far as this agent has loaded them: one of them may be the fallback.
     others: Vec<Enforced>,
     pub(super) failures: Vec<InterfaceFailure>,
@@ -103,6 +132,7 @@ impl Kernel {
             dataplane,
             attach,
             enforced: None,
+            fallback: None,
             others: Vec::new(),
             failures: Vec::new(),
         }
@@ -115,22 +145,60 @@ impl Kernel {
         prepared: &Prepared,
         numbering: &Numbering,
     ) -> Result<Option<u32>, EnforceError> {
+        let slot = self.dataplane.cell()?.slot;
+        let adopted = self.adopt_slot(adoption, slot, prepared, numbering)?;
+        let Some((enforced, epoch)) = adopted else {
+            return Ok(None);
+        };
+        self.enforced = Some(enforced);
+        Ok(Some(epoch))
+    }
+
+    /// Takes over a change that waits for its confirmation, if the kernel holds both it and what comes back without
+    /// one. Returns the numbers of their judgements.
+    pub(super) fn resume(
+        &mut self,
+        adoption: &Adoption,
+        waiting: (&Prepared, &Numbering),
+        fallback: (&Prepared, &Numbering),
+    ) -> Result<Option<(u32, u32)>, EnforceError> {
         let cell = self.dataplane.cell()?;
-        if !numbering.to_reset.is_empty() || cell.deadline_ticks.is_some() {
+        let next = self.adopt_slot(adoption, cell.slot, waiting.0, waiting.1)?;
+        let former = self.adopt_slot(adoption, cell.fallback, fallback.0, fallback.1)?;
+        let (Some((next, next_epoch)), Some((former, former_epoch))) = (next, former) else {
+            return Ok(None);
+        };
+        self.enforced = Some(next);
+        self.others.push(former.clone().without_lists());
+        self.fallback = Some(Fallback {
+            cell: normal(cell.fallback),
+            enforced: Some(former),
+        });
+        Ok(Some((next_epoch, former_epoch)))
+    }
+
+    fn adopt_slot(
+        &mut self,
+        adoption: &Adoption,
+        slot: u8,
+        prepared: &Prepared,
+        numbering: &Numbering,
+    ) -> Result<Option<(Enforced, u32)>, EnforceError> {
+        if !numbering.to_reset.is_empty() {
             return Ok(None);
         }
         let attached = self.dataplane.interfaces();
         let interfaces = attached.iter().map(|one| (one.slot, &*one.name));
         let bound = bind(&prepared.image, &prepared.policy, numbering, interfaces)?;
-        let same = adoption.slots.iter().find(|slot| {
-            slot.intact && slot.status.slot == cell.slot && slot.status.digest == bound.digest()
-        });
-        let Some(slot) = same else { return Ok(None) };
-        if self.dataplane.list_members(cell.slot)? != prepared.policy.listed() {
+        let digest = bound.digest();
+        let mut slots = adoption.slots.iter();
+        let same = slots.find(|one| one.intact && one.status.slot == slot && one.status.digest == digest);
+        let Some(same) = same else { return Ok(None) };
+        if self.dataplane.list_members(slot)? != prepared.policy.listed() {
             return Ok(None);
         }
-        self.enforced = Some(Enforced::new(prepared, numbering, bound, cell.slot)?);
-        Ok(Some(slot.status.epoch))
+        let enforced = Enforced::new(prepared, numbering, bound, slot)?;
+        Ok(Some((enforced, same.status.epoch)))
     }
 
     /// Loads a policy, attaches the interfaces that it newly names, and switches. After an error the kernel enforces
@@ -140,24 +208,20 @@ impl Kernel {
         prepared: &Prepared,
         numbering: &Numbering,
         strictness: Strictness,
+        mut lasting: Lasting<'_>,
     ) -> Result<Switched, EnforceError> {
-        let previous_cell = self.dataplane.cell()?;
+        let previous_cell = self.settled_cell()?;
         self.refuse_pending(previous_cell)?;
+        lasting.refuse_mode(previous_cell)?;
         if strictness == Strictness::Strict {
             self.refuse_no_interface(&prepared.policy.settings.interfaces)?;
         }
         let (mut next, epoch) = self.load(prepared, numbering)?;
         self.others.retain(|other| other.slot != next.slot);
-        let cell = Cell {
-            slot: next.slot,
-            fallback: next.slot,
-            mode: previous_cell.mode,
-            deadline_ticks: None,
-        };
         // With nothing attached the switch concerns no packet, and an interface must not be attached to no policy.
         let first = self.dataplane.interfaces().is_empty();
         if first {
-            self.dataplane.switch(cell)?;
+            self.switch(next.slot, previous_cell, &mut lasting)?;
         }
         let changes = self.attach_to(&mut next)?;
         let attached: Vec<String> = changes.attached.iter().map(|one| one.name.clone()).collect();
@@ -167,7 +231,7 @@ impl Kernel {
         } else if first {
             Ok(())
         } else {
-            self.dataplane.switch(cell).map_err(EnforceError::from)
+            self.switch(next.slot, previous_cell, &mut lasting)
         };
         let switched = Switched {
             epoch,
@@ -181,9 +245,98 @@ impl Kernel {
         }
         self.others
             .extend(switched.previous.clone().map(Enforced::without_lists));
+        if matches!(lasting, Lasting::For { .. }) {
+            self.fallback = Some(Fallback {
+                cell: previous_cell,
+                enforced: switched.previous.clone(),
+            });
+        }
         self.failures = failures(&changes);
-        self.take_over_again(&changes)?;
+        if let Err(error) = self.take_over_again(&changes) {
+            // The switch is done; who is cut by this connects again.
+            tracing::warn!(%error, "open connections could not be looked at after the switch");
+        }
         Ok(switched)
+    }
+
+    /// The one store that puts a slot in force.
+    fn switch(&mut self, slot: u8, before: Cell, lasting: &mut Lasting<'_>) -> Result<(), EnforceError> {
+        let cell = match lasting {
+            // A pause goes on over a change, and ends with what the change has put in force.
+            Lasting::ForGood => Cell {
+                slot,
+                fallback: slot,
+                ..before
+            },
+            Lasting::For { window, note } => {
+                let cell = Cell {
+                    slot,
+                    fallback: before.slot,
+                    mode: Mode::Normal,
+                    deadline_ticks: Some(self.dataplane.clock()?.deadline(*window)),
+                };
+                note(cell)?;
+                cell
+            }
+        };
+        Ok(self.dataplane.switch(cell)?)
+    }
+
+    /// The cell with what its deadline has brought about, should that be over.
+    fn settled_cell(&self) -> Result<Cell, EnforceError> {
+        let cell = self.dataplane.cell()?;
+        let Some(deadline) = cell.deadline_ticks else {
+            return Ok(cell);
+        };
+        let is_over = reached(self.dataplane.clock()?.now_ticks, deadline);
+        Ok(if is_over { normal(cell.fallback) } else { cell })
+    }
+
+    /// How long the change in force still waits for its confirmation: zero where the kernel side has gone back. `None`
+    /// where none waits.
+    pub(super) fn time_left(&self) -> Result<Option<Duration>, EnforceError> {
+        let cell = self.dataplane.cell()?;
+        let Some(deadline) = cell.deadline_ticks.filter(|_| cell.slot != cell.fallback) else {
+            return Ok(None);
+        };
+        Ok(Some(self.dataplane.clock()?.until(deadline)))
+    }
+
+    /// Makes the change in force one for good.
+    pub(super) fn keep(&mut self) -> Result<(), EnforceError> {
+        let cell = self.dataplane.cell()?;
+        self.dataplane.switch(Cell {
+            fallback: cell.slot,
+            deadline_ticks: None,
+            ..cell
+        })?;
+        self.fallback = None;
+        Ok(())
+    }
+
+    /// Goes back to what was in force before the change that waits, and detaches what was attached for it alone. Returns
+    /// that, and the number of the judgement in force.
+    pub(super) fn go_back(&mut self) -> Result<(Vec<String>, Option<u32>), EnforceError> {
+        let Some(fallback) = self.fallback.take() else {
+            return Ok((Vec::new(), None));
+        };
+        if let Err(error) = self.dataplane.switch(fallback.cell) {
+            self.fallback = Some(fallback);
+            return Err(error.into());
+        }
+        self.others.retain(|other| other.slot != fallback.cell.slot);
+        self.enforced = fallback.enforced;
+        // A ban has given it another one meanwhile.
+        let slots = self.dataplane.slots()?;
+        let in_force = slots.iter().find(|slot| slot.slot == fallback.cell.slot);
+        let epoch = in_force.map(|slot| slot.epoch);
+        Ok((self.detach_unwanted()?, epoch))
+    }
+
+    /// Ends a window that nothing is known of: what the kernel side would go back to by itself is in force from now on.
+    pub(super) fn end_unknown_window(&mut self) -> Result<(), EnforceError> {
+        let cell = self.dataplane.cell()?;
+        Ok(self.dataplane.switch(normal(cell.fallback))?)
     }
 
     /// Until the switch, packets on interfaces that were attached for the new policy were judged by the former one,
@@ -263,7 +416,7 @@ impl Kernel {
 
     /// A switch would forget the fallback that the operator counts on.
     fn refuse_pending(&self, cell: Cell) -> Result<(), EnforceError> {
-        let Some(deadline) = cell.deadline_ticks else {
+        let Some(deadline) = cell.deadline_ticks.filter(|_| cell.slot != cell.fallback) else {
             return Ok(());
         };
         if reached(self.dataplane.clock()?.now_ticks, deadline) {
@@ -340,6 +493,28 @@ impl Kernel {
         let is_known = |name: &str| self.failures.iter().any(|before| before.name == name);
         let now = failures(changes).into_iter();
         now.filter(|failure| !is_known(&failure.name)).collect()
+    }
+}
+
+impl Lasting<'_> {
+    /// At its deadline the kernel side judges by the policy, whatever the mode was.
+    const fn refuse_mode(&self, before: Cell) -> Result<(), EnforceError> {
+        match (self, before.mode) {
+            (Self::For { .. }, Mode::Panic | Mode::Pause) => Err(EnforceError::Mode {
+                mode: mode_name(before.mode),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A slot in force for good.
+const fn normal(slot: u8) -> Cell {
+    Cell {
+        slot,
+        fallback: slot,
+        mode: Mode::Normal,
+        deadline_ticks: None,
     }
 }
 

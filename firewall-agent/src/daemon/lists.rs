@@ -410,5 +410,7 @@ fn unchanged(in_force: &InForce) -> Changed {
         changes: Vec::new(),
         file: None,
         warnings: Vec::new(),
+        confirm: None,
+        notes: Vec::new(),
     }
 }

@@ -1,11 +1,14 @@
 //! The daemon: puts policies in force, keeps them there, and answers to `fwctl` and the monitoring.
 
 mod agent;
+mod apply;
 mod bans;
+mod candidate;
 mod chain;
 mod change;
 mod command;
 mod commit;
+mod confirm;
 mod describe;
 mod events;
 mod flows;
@@ -17,6 +20,7 @@ mod network;
 mod prepare;
 mod readings;
 mod report;
+mod resume;
 mod run;
 mod stamps;
 mod start;

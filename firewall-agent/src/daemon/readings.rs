@@ -1,5 +1,7 @@
 //! What the monitoring reads, in one visit to the kernel.
 
+use std::time::Duration;
+
 use firewall_common::{
     cell::{Cell, Mode},
     flow::STATES,
@@ -28,6 +30,8 @@ pub(crate) struct Readings {
     pub(crate) mode: Mode,
     /// Bans that hold.
     pub(crate) bans: usize,
+    /// Time that the change in force has left to be confirmed, if it has to be.
+    pub(crate) confirm_left: Option<Duration>,
     /// Live flows by number of their state.
     pub(crate) flows: [u64; STATES],
 }
@@ -62,6 +66,7 @@ impl Agent {
             lost_events: counters.lost_events,
             mode,
             bans,
+            confirm_left: kernel.time_left().ok().flatten().filter(|left| !left.is_zero()),
             flows,
         })
     }

@@ -40,6 +40,7 @@ pub(super) fn kernel_failure(error: &DataplaneError) -> Failure {
 impl Agent {
     /// How things are.
     pub fn status(&self) -> Result<Status, Failure> {
+        self.follow_deadline();
         self.look_for_pending();
         let in_force = self.in_force();
         let health = self.health();
@@ -68,6 +69,9 @@ impl Agent {
                 cause: revision.cause,
                 why: revision.why.clone(),
             }),
+            confirm: self
+                .unconfirmed()
+                .map(|waiting| waiting.status(kernel.time_left().ok().flatten().unwrap_or_default())),
             policy_hash: in_force.hash_text(),
             generation: in_force.epoch,
             rules: in_force.policy.rules.len(),

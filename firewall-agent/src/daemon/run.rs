@@ -22,6 +22,9 @@ use crate::{
 /// How often the policy files are compared with what is in force.
 const PENDING_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether a change that waits has waited in vain.
+const DEADLINE_INTERVAL: Duration = Duration::from_millis(250);
+
 /// How often the network is looked at even where nobody tells of a change.
 const NETWORK_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -80,6 +83,7 @@ pub async fn run(settings: Settings, dataplane: Box<dyn Dataplane>) -> Result<()
     tasks.spawn(follow_network(agent.clone(), changes));
     tasks.spawn(log_events(agent.clone(), events));
     tasks.spawn(look_for_pending(agent.clone()));
+    tasks.spawn(follow_deadline(agent.clone()));
     tasks.spawn(feed_watchdog(agent.clone()));
     tasks.spawn(make_room(agent.clone()));
     #[cfg(feature = "ebpf-log")]
@@ -215,6 +219,20 @@ async fn look_for_pending(agent: Arc<Agent>) {
             agent.forget_ended_bans();
         });
         let _ = looked.await;
+    }
+}
+
+/// Notices when nobody has confirmed a change in time. The kernel side goes back by itself; what is left are the cell,
+/// interfaces and files.
+async fn follow_deadline(agent: Arc<Agent>) {
+    let mut regularly = interval(DEADLINE_INTERVAL);
+    regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        regularly.tick().await;
+        if agent.unconfirmed().is_some() {
+            let agent = agent.clone();
+            let _ = spawn_blocking(move || agent.follow_deadline()).await;
+        }
     }
 }
 

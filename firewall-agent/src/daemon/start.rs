@@ -9,8 +9,9 @@ use super::{
     bans::BanBook,
     chain::chain,
     commit::{CommitError, Occasion, commit},
+    confirm::Ended,
     in_force::{CounterUse, InForce},
-    kernel::{EnforceError, Kernel, Strictness},
+    kernel::{EnforceError, Kernel, Lasting, Strictness},
     prepare::{PrepareError, Prepared, files, prepare, prepare_failsafe, sources_of},
 };
 use crate::{
@@ -19,8 +20,8 @@ use crate::{
     policy::read_sources,
     settings::Settings,
     state::{
-        Actor, Cause, CounterNumbers, Manifest, Numbering, Recovered, Revision, Revisions, StateDirectory,
-        StateError,
+        Actor, Cause, CounterNumbers, Manifest, Numbering, PendingFile, Recovered, Revision, Revisions,
+        StateDirectory, StateError,
     },
 };
 
@@ -54,6 +55,7 @@ impl Agent {
             kernel: &mut kernel,
             adoption: &adoption,
             health: Health::default(),
+            ended: None,
         };
         starter.note_adoption();
         let opened = directory.and_then(|directory| starter.open_state(directory));
@@ -64,10 +66,18 @@ impl Agent {
                 return Err(error.into());
             }
         };
-        let in_force = starter.put_in_force(&mut editor, recovered)?;
-        starter.detach_unwanted();
-        let health = starter.health;
+        let resumed = starter.resume(&mut editor, recovered.revision.as_ref())?;
+        let (in_force, unconfirmed) = if let Some((in_force, unconfirmed)) = resumed {
+            (in_force, Some(unconfirmed))
+        } else {
+            let in_force = starter.put_in_force(&mut editor, recovered)?;
+            starter.detach_unwanted();
+            (in_force, None)
+        };
+        let (health, ended) = (starter.health, starter.ended);
         let agent = Self::new(settings, editor, bans, kernel, in_force, health);
+        agent.set_unconfirmed(unconfirmed);
+        *agent.ended() = ended;
         agent.follow_network();
         agent.look_for_pending();
         Ok(agent)
@@ -75,15 +85,17 @@ impl Agent {
 }
 
 /// A start on its way.
-struct Starter<'a> {
-    settings: &'a Settings,
-    kernel: &'a mut Kernel,
-    adoption: &'a Adoption,
+pub(super) struct Starter<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) kernel: &'a mut Kernel,
+    pub(super) adoption: &'a Adoption,
     health: Health,
+    /// A change that was not confirmed while no agent was there.
+    pub(super) ended: Option<Ended>,
 }
 
 impl Starter<'_> {
-    fn note(&mut self, note: String) {
+    pub(super) fn note(&mut self, note: String) {
         tracing::warn!("{note}");
         self.health.notes.push(note);
     }
@@ -102,7 +114,10 @@ impl Starter<'_> {
     }
 
     fn open_state(&mut self, directory: StateDirectory) -> Result<(Editor, BanBook, Recovered), StateError> {
-        let (revisions, mut recovered) = Revisions::open(&directory)?;
+        let pending = PendingFile::new(&directory);
+        let waiting = pending.read().ok().flatten();
+        let (revisions, mut recovered) =
+            Revisions::open_with(&directory, waiting.map(|waiting| waiting.revision))?;
         let capacity = u32::from(self.kernel.dataplane.rule_counter_capacity());
         let (counters, problem) = CounterNumbers::open(&directory, capacity);
         // Before anything is attached that packets could come in on.
@@ -114,6 +129,7 @@ impl Starter<'_> {
         let editor = Editor {
             revisions,
             counters,
+            pending,
             _directory: directory,
         };
         Ok((editor, bans, recovered))
@@ -258,7 +274,9 @@ impl Starter<'_> {
         numbering: &Numbering,
         manifest: &Manifest,
     ) -> Result<u32, CommitError> {
-        let switched = self.kernel.enforce(prepared, numbering, Strictness::Lenient)?;
+        let switched = self
+            .kernel
+            .enforce(prepared, numbering, Strictness::Lenient, Lasting::ForGood)?;
         if self.adoption.adopted {
             self.note(format!(
                 "the kernel did not enforce revision {}; it was loaded again",
@@ -302,7 +320,7 @@ impl Starter<'_> {
         };
         let switched = self
             .kernel
-            .enforce(&prepared, &numbering, Strictness::Lenient)
+            .enforce(&prepared, &numbering, Strictness::Lenient, Lasting::ForGood)
             .map_err(|error| StartError::Nothing(error.to_string()))?;
         self.note("there is no policy that could be used: everything but the failsafe is dropped".into());
         Ok(InForce::new(
@@ -339,7 +357,7 @@ impl Starter<'_> {
 
 /// Why a revision could not be put in force.
 #[derive(Debug, thiserror::Error)]
-enum RestoreError {
+pub(super) enum RestoreError {
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     #[error(transparent)]

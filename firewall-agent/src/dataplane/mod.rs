@@ -133,6 +133,9 @@ pub trait Dataplane: Send {
     /// Tells when links or addresses have changed. For [`reconcile()`] and [`Dataplane::sync_local_addresses`].
     fn network_changes(&mut self) -> Result<NetworkChanges, DataplaneError>;
 
+    /// The open connections of this host's sockets, those over loopback left out.
+    fn connections(&self) -> Result<Vec<SocketFlow>, DataplaneError>;
+
     /// Enters the connections that are already open as flows of the policy in `slot`: each one for which `judge`
     /// names the counter of the rule that allows it. With `interfaces` only those that are routed through one of them
     /// (by index).

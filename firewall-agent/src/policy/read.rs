@@ -144,6 +144,13 @@ pub fn read_for_check(paths: &[PathBuf]) -> (SourceSet, Scope) {
     (sources, Scope::Files)
 }
 
+/// Reads the block lists that the policy files of a set name and that are not in it.
+#[must_use]
+pub(crate) fn read_lists_of(mut sources: SourceSet) -> SourceSet {
+    add_lists(&mut sources);
+    sources
+}
+
 /// Reads the block lists that the policy files name, each once.
 fn add_lists(sources: &mut SourceSet) {
     let named: BTreeSet<String> = sources

@@ -71,6 +71,8 @@ pub enum Cause {
     Start,
     /// `fwctl reload`.
     Reload,
+    /// `fwctl apply`.
+    Apply,
     /// SIGHUP.
     Signal,
     /// `fwctl rule add`.
@@ -93,6 +95,7 @@ impl Cause {
             Self::FirstStart => "first-start",
             Self::Start => "start",
             Self::Reload => "reload",
+            Self::Apply => "apply",
             Self::Signal => "signal",
             Self::RuleAdd => "rule-add",
             Self::RuleDelete => "rule-delete",

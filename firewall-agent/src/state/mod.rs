@@ -5,6 +5,7 @@
 //! STATE_DIR/current                         the number of the last confirmed revision
 //! STATE_DIR/revisions/7/manifest.json       who, when, why, hashes
 //! STATE_DIR/revisions/7/00-base.toml, …     the policy files, whole
+//! STATE_DIR/pending.json                    the change that is in force until it is confirmed, if there is one
 //! STATE_DIR/counters.json                   counter numbers by rule name
 //! STATE_DIR/bans.json                       bans, until they end
 //! ```
@@ -18,6 +19,7 @@ pub(crate) mod durable;
 mod error;
 mod manifest;
 mod moment;
+mod pending;
 mod revisions;
 mod ssh;
 
@@ -27,5 +29,6 @@ pub use directory::StateDirectory;
 pub use error::StateError;
 pub use manifest::{Actor, Cause, FileEntry, Manifest, sha256_hex};
 pub use moment::{LONGEST, Moment};
+pub use pending::{Pending, PendingFile, Write};
 pub use revisions::{NewRevision, PolicyFile, Recovered, Revision, Revisions};
 pub use ssh::SshConnection;

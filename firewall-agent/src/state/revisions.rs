@@ -79,6 +79,11 @@ pub struct Revisions {
 impl Revisions {
     /// Looks for the last confirmed revision. What is damaged is passed over and reported.
     pub fn open(state: &StateDirectory) -> Result<(Self, Recovered), StateError> {
+        Self::open_with(state, None)
+    }
+
+    /// As [`Self::open`], with a revision kept that waits for its confirmation.
+    pub fn open_with(state: &StateDirectory, waiting: Option<u64>) -> Result<(Self, Recovered), StateError> {
         let directory = state.path().join("revisions");
         make_private(&directory)?;
         let mut revisions = Self {
@@ -86,7 +91,7 @@ impl Revisions {
             current_path: state.path().join("current"),
             current: None,
         };
-        let recovered = revisions.recover()?;
+        let recovered = revisions.recover(waiting)?;
         revisions.current = recovered
             .revision
             .as_ref()
@@ -152,6 +157,16 @@ impl Revisions {
         Ok(())
     }
 
+    /// Makes the last confirmed revision the one that it was before, where a confirmation could not be ended.
+    pub fn take_back(&mut self, former: Option<u64>) -> Result<(), StateError> {
+        if let Some(number) = former {
+            return self.confirm(number);
+        }
+        durable::remove_if_there(&self.current_path).map_err(StateError::io("remove", &self.current_path))?;
+        self.current = None;
+        Ok(())
+    }
+
     /// Removes a revision that was never confirmed.
     pub fn discard(&self, number: u64) -> Result<(), StateError> {
         debug_assert_ne!(Some(number), self.current, "a confirmed revision is kept");
@@ -179,8 +194,12 @@ impl Revisions {
         durable::sync_directory(&self.directory).map_err(StateError::io("write", &self.directory))
     }
 
-    fn recover(&self) -> Result<Recovered, StateError> {
-        let numbers = self.numbers()?;
+    fn recover(&self, waiting: Option<u64>) -> Result<Recovered, StateError> {
+        let mut numbers = self.numbers()?;
+        if let Some(waiting) = waiting {
+            // It does not count unless `current` names it.
+            numbers.remove(&waiting);
+        }
         let mut problems = Vec::new();
         let newest = match read_current(&self.current_path) {
             Ok(None) if numbers.is_empty() => None,

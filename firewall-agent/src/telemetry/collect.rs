@@ -20,6 +20,7 @@ pub(super) fn collect(agent: &Agent) -> Result<Vec<Family>, Failure> {
     families.extend(interfaces(&readings));
     families.extend(policy(&in_force, &readings));
     families.extend(reloads(&health));
+    families.extend(confirmation(&health, &readings));
     families.extend(tables(&readings));
     families.push(flows(&readings));
     families.push(Family::gauge("firewall_bans", "Bans that hold.").of(readings.bans as u64));
@@ -248,6 +249,28 @@ fn reloads(health: &Health) -> [Family; 4] {
             "Whether the policy files differ from what is in force.",
         )
         .of(u64::from(health.pending)),
+    ]
+}
+
+fn confirmation(health: &Health, readings: &Readings) -> [Family; 3] {
+    let left = readings.confirm_left;
+    [
+        Family::gauge(
+            "firewall_confirm_pending",
+            "Whether the change in force waits for its confirmation.",
+        )
+        .of(u64::from(left.is_some())),
+        Family::gauge(
+            "firewall_confirm_left",
+            "Time until the kernel side goes back by itself; 0 where nothing waits.",
+        )
+        .unit(Unit::Seconds)
+        .of_real(left.unwrap_or_default().as_secs_f64()),
+        Family::counter(
+            "firewall_confirms_expired",
+            "Changes that nobody has confirmed in time since the agent was started.",
+        )
+        .of(health.confirms_expired),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod bans;
 mod changes;
+mod confirm;
 mod control_socket;
 mod exposition;
 mod fwctl;

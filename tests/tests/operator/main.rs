@@ -2,6 +2,7 @@
 
 mod bans;
 mod boot;
+mod confirm;
 mod containers;
 mod edits;
 mod interfaces;

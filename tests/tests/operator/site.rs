@@ -207,12 +207,17 @@ impl Site {
     pub(crate) fn end(&mut self, signal: Signal) {
         self.signal(signal);
         let mut agent = self.agent.take().expect("it is running");
-        agent.wait().expect("it ends");
+        let _ = agent.wait().expect("it ends");
     }
 
     /// What a restart of the machine does: nothing is left in the kernel.
     pub(crate) fn reboot(&mut self) {
         self.end(Signal::SIGKILL);
+        self.reboot_from_dead();
+    }
+
+    /// The same, where the agent is dead already.
+    pub(crate) fn reboot_from_dead(&mut self) {
         if self.pins().exists() {
             fs::remove_dir_all(self.pins()).expect("the pins are ours");
         }

@@ -4,6 +4,7 @@
 //! so that a wish which an older agent does not know is never silently left out.
 
 mod ban;
+mod confirm;
 mod counters;
 mod failure;
 mod flow;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::SshConnection;
 
 pub use ban::{BanInfo, BanList, BansChanged, NewBan};
+pub use confirm::{Apply, Confirm, ConfirmStatus, NewFile};
 pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
 pub use failure::{Failure, FailureKind, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, Flows, FlowsDeleted};
@@ -54,6 +56,12 @@ pub enum Request {
         #[serde(default)]
         why: Option<String>,
     },
+    /// Put a policy in force, for good or until it is confirmed.
+    Apply(Box<Apply>),
+    /// The change that waits is to last.
+    Confirm {},
+    /// Go back to what was in force before the change that waits.
+    Cancel {},
     /// Every rule in force.
     RuleList {},
     /// One rule in force.
@@ -139,6 +147,9 @@ impl Request {
     pub const fn is_write(&self) -> bool {
         match self {
             Self::Reload { .. }
+            | Self::Apply(_)
+            | Self::Confirm {}
+            | Self::Cancel {}
             | Self::RuleAdd(_)
             | Self::RuleDelete { .. }
             | Self::SetAdd { .. }
@@ -164,6 +175,9 @@ impl Request {
         match self {
             Self::Status {} => "status",
             Self::Reload { .. } => "reload",
+            Self::Apply(_) => "apply",
+            Self::Confirm {} => "confirm",
+            Self::Cancel {} => "cancel",
             Self::RuleList {} => "rule-list",
             Self::RuleShow { .. } => "rule-show",
             Self::RuleAdd(_) => "rule-add",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Packets};
+use super::{ConfirmStatus, Finding, Packets};
 use crate::policy::edit::RuleDraft;
 
 /// A rule to be added.
@@ -114,4 +114,10 @@ pub struct Changed {
     /// What is suspicious about the policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Finding>,
+    /// That it waits for its confirmation, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<ConfirmStatus>,
+    /// What did not go as it should beside the change itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::{ConfirmStatus, Failure};
 use crate::state::{Actor, Cause};
 
 /// What is in force.
@@ -161,6 +161,9 @@ pub struct Status {
     /// The revision in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<RevisionStatus>,
+    /// The change that waits for its confirmation, if one does: it is what is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<ConfirmStatus>,
     /// Hash of the policy in force.
     pub policy_hash: String,
     /// Number of the judgement in the kernel.

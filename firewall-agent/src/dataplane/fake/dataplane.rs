@@ -324,6 +324,10 @@ impl Dataplane for FakeDataplane {
         Ok(NetworkChanges::from_channel(self.inner()?.changes.subscribe()))
     }
 
+    fn connections(&self) -> Result<Vec<SocketFlow>, DataplaneError> {
+        Ok(self.inner()?.sockets.clone())
+    }
+
     fn take_over(
         &mut self,
         slot: u8,

@@ -120,7 +120,7 @@ impl Session {
 }
 
 /// Connections that leave by an interface other than loopback.
-fn open_connections(interfaces: Option<&[u32]>) -> Result<Vec<SocketFlow>, DataplaneError> {
+pub(super) fn open_connections(interfaces: Option<&[u32]>) -> Result<Vec<SocketFlow>, DataplaneError> {
     let netlink = |action| move |source| DataplaneError::Netlink { action, source };
     let connections = connections().map_err(netlink("list sockets"))?;
     if connections.is_empty() {

@@ -238,6 +238,10 @@ impl Dataplane for KernelDataplane {
         })
     }
 
+    fn connections(&self) -> Result<Vec<SocketFlow>, DataplaneError> {
+        flows::open_connections(None)
+    }
+
     fn take_over(
         &mut self,
         slot: u8,

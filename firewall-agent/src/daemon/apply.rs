@@ -1,0 +1,159 @@
+//! Puts a policy in force, for good or until it is confirmed.
+
+use std::{sync::Arc, time::Duration};
+
+use firewall_common::{
+    flow::{State, flow_flags},
+    wire::protocol,
+};
+
+use super::{
+    agent::{Agent, Editor},
+    candidate::{candidate, take_back_files, write_files},
+    change::{report, unchanged_or},
+    commit::{Occasion, Window, changes, commit_for},
+    confirm::Unconfirmed,
+    prepare::{PrepareError, Prepared, prepare},
+    report::kernel_failure,
+};
+use crate::{
+    control::protocol::{Apply, Changed, Confirm, Failure, FailureKind},
+    state::{Actor, Cause, Write},
+};
+
+/// The window where none is named.
+const USUAL_WINDOW: Duration = Duration::from_mins(1);
+
+/// The kernel's deadlines are short of this by far; who needs longer wants no window.
+const LONGEST_WINDOW: Duration = Duration::from_hours(24);
+
+impl Agent {
+    /// Puts a policy in force: the files on disk, with others in the places of some of them.
+    pub fn apply(&self, by: &Actor, request: Apply) -> Result<Changed, Failure> {
+        let mut editor = self.lock_editor();
+        let outcome = self.try_apply(&mut editor, by, request);
+        self.record(by, Cause::Apply, outcome.as_ref().err());
+        drop(editor);
+        self.look_for_pending();
+        outcome
+    }
+
+    fn try_apply(&self, editor: &mut Editor, by: &Actor, request: Apply) -> Result<Changed, Failure> {
+        self.refuse_unconfirmed()?;
+        let window = self.window(by, request.confirm)?;
+        let (sources, writes) = candidate(self.sources_on_disk(), request.files, &self.settings)?;
+        let prepared = prepare(sources, &self.settings).map_err(PrepareError::failure)?;
+        let occasion = Occasion {
+            by: by.clone(),
+            cause: Cause::Apply,
+            why: request.why,
+        };
+        match window {
+            Some(length) => self.apply_for(editor, prepared, &occasion, Window { length, writes }),
+            None => self.apply_for_good(editor, prepared, &occasion, &writes),
+        }
+    }
+
+    fn window(&self, by: &Actor, confirm: Confirm) -> Result<Option<Duration>, Failure> {
+        match confirm {
+            Confirm::No => Ok(None),
+            Confirm::Auto => Ok(self.is_managed(by)?.then_some(USUAL_WINDOW)),
+            Confirm::Within(seconds) => {
+                let length = Duration::from_secs(seconds);
+                if length.is_zero() || length > LONGEST_WINDOW {
+                    let message = format!(
+                        "a change can wait for its confirmation for 1 second to {} hours",
+                        LONGEST_WINDOW.as_secs() / 3600
+                    );
+                    return Err(Failure::new(FailureKind::BadRequest, message));
+                }
+                Ok(Some(length))
+            }
+        }
+    }
+
+    /// Whether somebody manages this host over the network now, whom a change could cut.
+    fn is_managed(&self, by: &Actor) -> Result<bool, Failure> {
+        if by.from.is_some() {
+            return Ok(true);
+        }
+        let ports = &self.settings.failsafe.management_ports;
+        let kernel = self.kernel();
+        let dataplane = &kernel.dataplane;
+        let sockets = dataplane.connections().map_err(|error| kernel_failure(&error))?;
+        if sockets.iter().any(|socket| {
+            socket.opened_by_remote
+                && socket.protocol == protocol::TCP
+                && ports.contains(&socket.local.port())
+        }) {
+            return Ok(true);
+        }
+        // Connections of containers are no sockets of this host.
+        let mut found = false;
+        let visited = dataplane.visit_flows(&mut |view| {
+            found = view.key.protocol == protocol::TCP
+                && view.flow.state == State::Established
+                && view.flow.flags & flow_flags::OPENED_BY_REMOTE != 0
+                && ports.contains(&view.key.local_port);
+            !found
+        });
+        visited.map_err(|error| kernel_failure(&error))?;
+        Ok(found)
+    }
+
+    fn apply_for_good(
+        &self,
+        editor: &mut Editor,
+        prepared: Prepared,
+        occasion: &Occasion,
+        writes: &[Write],
+    ) -> Result<Changed, Failure> {
+        write_files(writes).map_err(|error| Failure::new(FailureKind::Conflict, error))?;
+        let outcome = self.put_in_force(editor, prepared, occasion);
+        if outcome.is_err() {
+            take_back_files(writes);
+        }
+        outcome
+    }
+
+    fn apply_for(
+        &self,
+        editor: &mut Editor,
+        prepared: Prepared,
+        occasion: &Occasion,
+        window: Window,
+    ) -> Result<Changed, Failure> {
+        let before = self.in_force();
+        let warnings = prepared.warnings.clone();
+        if let Some(unchanged) = unchanged_or(&before, &prepared) {
+            return Ok(unchanged);
+        }
+        let differences = changes(Some(&before.policy), &prepared.policy);
+        self.make_room(editor, prepared.image.blocks().len());
+        let mut kernel = self.kernel();
+        let length = window.length;
+        let committed = commit_for(editor, &mut kernel, prepared, &before, occasion, window);
+        let (after, record) = committed.map_err(|error| error.failure())?;
+        drop(kernel);
+        tracing::warn!(
+            uid = occasion.by.uid,
+            user = occasion.by.user,
+            why = occasion.why,
+            revision = record.revision,
+            fallback = record.fallback,
+            seconds = record.window_seconds,
+            changes = ?differences,
+            "a change is in force until it is confirmed"
+        );
+        let outcome = report(&after, differences, true, warnings);
+        self.set_in_force(after);
+        let unconfirmed = Unconfirmed {
+            record,
+            before: Arc::clone(&before),
+        };
+        let confirm = Some(unconfirmed.status(length));
+        self.set_unconfirmed(Some(unconfirmed));
+        *self.ended() = None;
+        Ok(Changed { confirm, ..outcome })
+    }
+}

@@ -1,0 +1,215 @@
+//! A policy that an operator hands in: the files on disk, with others in the places of some of them.
+
+use std::{fs, path::Path, path::PathBuf};
+
+use super::chain::chain;
+use crate::{
+    control::protocol::{Failure, FailureKind, NewFile},
+    diagnostic::{SourceFile, SourceSet},
+    policy::{read_lists_of, store},
+    settings::Settings,
+    state::{Write, durable},
+};
+
+/// Mode of policy files that are new.
+const MODE: u32 = 0o640;
+
+/// The files on disk, with what was handed in, and what has to be written for the disk to be the same.
+pub(super) fn candidate(
+    on_disk: SourceSet,
+    files: Vec<NewFile>,
+    settings: &Settings,
+) -> Result<(SourceSet, Vec<Write>), Failure> {
+    if files.is_empty() {
+        return Ok((on_disk, Vec::new()));
+    }
+    let mut sources: Vec<SourceFile> = on_disk.all().map(|(_, source)| source.clone()).collect();
+    let mut writes = Vec::new();
+    for file in files {
+        let place = place_of(&sources, &file.path);
+        let path = match place {
+            Some(place) => PathBuf::from(&**sources[place].name()),
+            None => new_path(settings, &file.path)?,
+        };
+        let (before, is_list) = place.map_or((None, false), |place| {
+            let source = &sources[place];
+            let before = source.fault().is_none().then(|| source.shared_text());
+            (before, source.is_list())
+        });
+        let source = if is_list {
+            SourceFile::list(path.to_string_lossy(), file.text)
+        } else {
+            SourceFile::new(path.to_string_lossy(), file.text)
+        };
+        if before.as_deref() != Some(source.text()) {
+            writes.push(Write {
+                path,
+                before,
+                after: source.shared_text(),
+            });
+        }
+        match place {
+            Some(place) => sources[place] = source,
+            None => sources.insert(sorted_place(&sources, &source), source),
+        }
+    }
+    Ok((read_lists_of(sources.into_iter().collect()), writes))
+}
+
+/// The policy file that has this path, or this name.
+fn place_of(sources: &[SourceFile], wanted: &Path) -> Option<usize> {
+    let by_path = sources
+        .iter()
+        .position(|source| Path::new(&**source.name()) == wanted);
+    by_path.or_else(|| {
+        let name = wanted.file_name()?;
+        sources
+            .iter()
+            .position(|source| Path::new(&**source.name()).file_name() == Some(name))
+    })
+}
+
+/// Beside the other policy files.
+fn new_path(settings: &Settings, wanted: &Path) -> Result<PathBuf, Failure> {
+    let directory = settings.policy.iter().find(|path| path.is_dir());
+    let is_policy = wanted.extension().is_some_and(|extension| extension == "toml");
+    match (directory, wanted.file_name()) {
+        (Some(directory), Some(name)) if is_policy => Ok(directory.join(name)),
+        _ => Err(Failure::new(
+            FailureKind::NotFound,
+            format!("{} is none of the policy files", wanted.display()),
+        )
+        .hint("name it like the policy file that it is to replace; a new one ends in .toml")),
+    }
+}
+
+/// Where reading the directory would put it.
+fn sorted_place(sources: &[SourceFile], new: &SourceFile) -> usize {
+    let (path, parent) = (Path::new(&**new.name()), Path::new(&**new.name()).parent());
+    let beside = |source: &SourceFile| !source.is_list() && Path::new(&**source.name()).parent() == parent;
+    let behind = sources
+        .iter()
+        .position(|source| beside(source) && Path::new(&**source.name()) > path);
+    behind
+        .or_else(|| sources.iter().rposition(beside).map(|last| last + 1))
+        .unwrap_or(0)
+}
+
+/// Writes all files or none. The error says which one is in the way.
+pub(super) fn write_files(writes: &[Write]) -> Result<(), String> {
+    for (index, write) in writes.iter().enumerate() {
+        if let Err(error) = write_file(write) {
+            take_back_files(&writes[..index]);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Has the files as they were.
+pub(super) fn take_back_files(writes: &[Write]) {
+    for write in writes.iter().rev() {
+        let taken_back = match &write.before {
+            Some(before) => store::replace(&write.path, &write.after, before).map_err(|error| chain(&error)),
+            None => fs::remove_file(&write.path).map_err(|error| error.to_string()),
+        };
+        if let Err(error) = taken_back {
+            tracing::error!(file = %write.path.display(), error, "what was not put in force is left in a policy file");
+        }
+    }
+}
+
+fn write_file(write: &Write) -> Result<(), String> {
+    match &write.before {
+        Some(before) => store::replace(&write.path, before, &write.after).map_err(|error| chain(&error)),
+        None if write.path.exists() => Err(format!("{} has appeared meanwhile", write.path.display())),
+        None => durable::replace(&write.path, write.after.as_bytes(), MODE)
+            .map_err(|error| format!("{} cannot be written: {error}", write.path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(directory: &Path) -> SourceSet {
+        let path = |name: &str| directory.join(name).to_string_lossy().into_owned();
+        [
+            SourceFile::new(path("base.toml"), "a = 1\n"),
+            SourceFile::new(path("web.toml"), "b = 1\n"),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    fn settings(directory: &Path) -> Settings {
+        let text = format!("policy = [\"{}\"]\n", directory.display());
+        crate::settings::parse(&text, Path::new("/agent.toml")).expect("right")
+    }
+
+    fn new_file(path: &str, text: &str) -> NewFile {
+        NewFile {
+            path: path.into(),
+            text: text.into(),
+        }
+    }
+
+    #[test]
+    fn a_file_takes_the_place_of_its_namesake_and_a_new_one_its_place_in_order() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = directory.path();
+        let handed_in = vec![
+            new_file("/tmp/web.toml", "b = 2\n"),
+            new_file("/tmp/dns.toml", "c = 1\n"),
+            new_file("base.toml", "a = 1\n"),
+        ];
+        let (sources, writes) = candidate(files(at), handed_in, &settings(at)).expect("all are right");
+        let texts: Vec<_> = sources
+            .iter()
+            .map(|(_, source)| source.text().to_owned())
+            .collect();
+        assert_eq!(texts, ["a = 1\n", "c = 1\n", "b = 2\n"]);
+        let written: Vec<_> = writes.iter().map(|write| write.path.clone()).collect();
+        assert_eq!(
+            written,
+            [at.join("web.toml"), at.join("dns.toml")],
+            "the same is not written"
+        );
+    }
+
+    #[test]
+    fn what_is_no_policy_file_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = directory.path();
+        for name in ["web.txt", "/"] {
+            candidate(files(at), vec![new_file(name, "x")], &settings(at)).expect_err(name);
+        }
+    }
+
+    #[test]
+    fn all_files_are_written_or_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = directory.path();
+        fs::write(at.join("web.toml"), "old\n").expect("ours");
+        let write = |name: &str, before: Option<&str>| Write {
+            path: at.join(name),
+            before: before.map(Into::into),
+            after: "new\n".into(),
+        };
+        let content = |name: &str| fs::read_to_string(at.join(name)).ok();
+        let wrong = [write("dns.toml", None), write("web.toml", Some("other\n"))];
+        write_files(&wrong).expect_err("somebody has changed web.toml");
+        assert_eq!(
+            (content("dns.toml"), content("web.toml").as_deref()),
+            (None, Some("old\n"))
+        );
+        let right = [write("dns.toml", None), write("web.toml", Some("old\n"))];
+        write_files(&right).expect("nothing is in the way");
+        assert_eq!(content("dns.toml").as_deref(), Some("new\n"));
+        take_back_files(&right);
+        assert_eq!(
+            (content("dns.toml"), content("web.toml").as_deref()),
+            (None, Some("old\n"))
+        );
+    }
+}
