@@ -1,7 +1,9 @@
-//! Compiles `firewall-ebpf` for the BPF target and leaves the object in `OUT_DIR` for `include_bytes_aligned!`.
+//! Compiles `firewall-ebpf` for the BPF target and leaves the object, stripped, in `OUT_DIR` for `include_bytes_aligned!`.
 //!
 //! `aya-build` is not used: it fixes the compiler flags, and the target CPU has to be `v3` (with the default one
 //! rustc may turn `ctx.data()` into shifts that the verifier refuses).
+#[path = "build/strip.rs"]
+mod strip;
 #[path = "build/toolchain.rs"]
 mod toolchain;
 
@@ -42,7 +44,11 @@ fn main() {
 
     match build(&root, &out_dir, &toolchain) {
         Ok(built) => {
-            fs::copy(&built, out_dir.join(OBJECT)).expect("the object can be copied into OUT_DIR");
+            let object = fs::read(&built).expect("the object that was built can be read");
+            match strip::without_debug_information(&object) {
+                Ok(object) => fs::write(out_dir.join(OBJECT), object).expect("OUT_DIR can be written to"),
+                Err(error) => println!("cargo::error=the eBPF object cannot be stripped: {error}"),
+            }
         }
         Err(error) => println!("cargo::error={error}"),
     }

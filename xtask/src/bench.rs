@@ -16,7 +16,7 @@ use anyhow::{Context, Error, Result, ensure};
 use clap::Args;
 
 use crate::{
-    process,
+    build, process,
     setup::{
         self, Part,
         toolchain::{self, BpfToolchain},
@@ -51,20 +51,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     setup::ensure(&[Part::Toolchain, Part::Bench])?;
     let object = object()?;
+    build::dist()?;
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--locked", "--package", "firewall-agent"]);
-    cargo.args([
-        "--package",
-        "firewall-tests",
-        "--bin",
-        "measure",
-        "--bin",
-        "fwctl",
-    ]);
-    process::run(cargo.args(["--bin", "firewall-agent"])).context("the release build")?;
-    let binaries = workspace::target_dir().join("release");
-    let mut measure = Command::new(binaries.join("measure"));
-    measure.arg(object).arg("--binaries").arg(&binaries);
+    cargo.args(["build", "--release", "--locked", "--package", "firewall-tests"]);
+    process::run(cargo.args(["--bin", "measure"])).context("the release build")?;
+    let target = workspace::target_dir();
+    let mut measure = Command::new(target.join("release/measure"));
+    measure
+        .arg(object)
+        .arg("--binaries")
+        .arg(target.join(workspace::DIST));
     if arguments.quick {
         measure.arg("--quick");
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the release binaries, with the eBPF object inside the agent.
+//! `cargo xtask build`: the binaries as they are installed, with the eBPF object inside the agent.
 
 use anyhow::{Context, Result};
 
@@ -11,12 +11,11 @@ use crate::{
 /// Sets up, builds, and says where the results are.
 pub(crate) fn run() -> Result<()> {
     setup::ensure(&[Part::Toolchain])?;
-    release()?;
-    let target = workspace::target_dir();
+    dist()?;
     for binary in ["firewall-agent", "fwctl"] {
-        println!("{}", target.join("release").join(binary).display());
+        println!("{}", workspace::installed(binary).display());
     }
-    let object = target
+    let object = workspace::target_dir()
         .join("ebpf")
         .join(setup::toolchain::TARGET)
         .join("release/firewall-ebpf");
@@ -24,11 +23,11 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Builds the agent and fwctl in release mode.
-pub(crate) fn release() -> Result<()> {
+/// Builds the agent and fwctl as they are installed.
+pub(crate) fn dist() -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--locked", "--package", "firewall-agent"]);
-    process::run(&mut cargo).context("the release build")
+    cargo.args(["build", "--profile", workspace::DIST, "--locked"]);
+    process::run(cargo.args(["--package", "firewall-agent"])).context("the build of what is installed")
 }
 
 /// Builds everything that tests run, in the dev profile and in one go. Commands that name single packages would have

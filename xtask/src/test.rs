@@ -41,7 +41,7 @@ pub(crate) fn run() -> Result<()> {
 
 fn build_all() -> Result<()> {
     build::for_tests()?;
-    build::release()
+    build::dist()
 }
 
 /// The tests that need no root: those inside the crates, those of the crates' public interfaces, and the

@@ -18,6 +18,14 @@ pub(crate) fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
+/// The profile of what is installed.
+pub(crate) const DIST: &str = "dist";
+
+/// A program as it is installed.
+pub(crate) fn installed(program: &str) -> PathBuf {
+    target_dir().join(DIST).join(program)
+}
+
 /// The cargo that runs this program, started in the workspace's root.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -30,6 +30,13 @@ pub enum BindError {
 pub struct BoundImage {
     blocks: Vec<Block>,
     policy: ImageHash,
+    live: LiveImage,
+}
+
+/// What is kept of an image that a slot holds: as much as it takes to say what changes with the interfaces.
+#[derive(Debug, Clone)]
+pub struct LiveImage {
+    header: ImageHeader,
     interfaces: Arc<[ChainInterfaces]>,
     forwarded: Patterns,
 }
@@ -45,15 +52,17 @@ impl CompiledImage {
         let mut bound = BoundImage {
             blocks: self.blocks.clone(),
             policy: self.hash,
-            interfaces: self.interfaces.clone(),
-            forwarded: self.forwarded.clone(),
+            live: LiveImage {
+                header: header(&self.blocks),
+                interfaces: self.interfaces.clone(),
+                forwarded: self.forwarded.clone(),
+            },
         };
         let numbers: Vec<u16> = self.rules.iter().map(|rule| counters(&rule.name)).collect();
         bound.number(&numbers);
         for (slot, name) in interfaces {
-            for (at, block) in bound.interface_patch(slot, Some(name))? {
-                bound.blocks[at as usize] = block;
-            }
+            let patch = bound.live.interface_patch(slot, Some(name))?;
+            bound.apply(&patch);
         }
         Ok(bound)
     }
@@ -78,6 +87,41 @@ impl BoundImage {
         Sha256::digest(bytemuck::cast_slice::<_, u8>(&self.blocks)).into()
     }
 
+    /// What to keep once a slot holds the image.
+    #[must_use]
+    pub fn into_live(self) -> LiveImage {
+        self.live
+    }
+
+    /// See [`LiveImage::interface_patch`].
+    pub fn interface_patch(&self, slot: u8, name: Option<&str>) -> Result<Vec<(u32, Block)>, BindError> {
+        self.live.interface_patch(slot, name)
+    }
+
+    /// Does to this copy what [`Self::interface_patch`] says.
+    pub fn apply(&mut self, patch: &[(u32, Block)]) {
+        for &(at, block) in patch {
+            self.blocks[at as usize] = block;
+        }
+        self.live.apply(patch);
+    }
+
+    /// Replaces ordinals by counter numbers, which are given in the order of the ordinals.
+    fn number(&mut self, numbers: &[u16]) {
+        let header = self.live.header;
+        let first = header.verdicts as usize;
+        let end = first + header.verdict_count.div_ceil(VERDICTS_PER_BLOCK) as usize;
+        let records: &mut [VerdictRecord] = bytemuck::cast_slice_mut(&mut self.blocks[first..end]);
+        for record in &mut records[..header.verdict_count as usize] {
+            if record.flags & verdict_flags::DEFAULT == 0 {
+                let place = record.rule - firewall_common::counters::DEFAULT_COUNTERS;
+                record.rule = numbers[usize::from(place)];
+            }
+        }
+    }
+}
+
+impl LiveImage {
     /// What to write into a live image, block by block, when `slot` is given to the interface `name`, or freed
     /// (`None`). Empty where the policy speaks of no interfaces. The interface must not be attached yet, or no longer: its
     /// packets could meet half a vector.
@@ -94,42 +138,36 @@ impl BoundImage {
         if self.forwarded.is_empty() {
             return None;
         }
-        let mut header = self.header();
+        let mut header = self.header;
         let bit = 1 << (slot % 32);
         let word = &mut header.forwarded_interfaces[usize::from(slot / 32)];
         *word &= !bit;
         if name.is_some_and(|name| self.forwarded.is_match(name)) {
             *word |= bit;
         }
-        let mut head = [Block([0; 8]); HEADER_BLOCKS as usize];
-        bytemuck::cast_slice_mut::<_, u8>(&mut head)[..size_of::<ImageHeader>()]
-            .copy_from_slice(bytemuck::bytes_of(&header));
         let place = offset_of!(ImageHeader, forwarded_interfaces) / BLOCK_BYTES;
-        Some((u32::try_from(place).ok()?, head[place]))
+        Some((u32::try_from(place).ok()?, head(&header)[place]))
     }
 
-    fn header(&self) -> ImageHeader {
-        bytemuck::pod_read_unaligned(&bytemuck::cast_slice(&self.blocks)[..size_of::<ImageHeader>()])
-    }
-
-    /// Does to this copy what [`Self::interface_patch`] says, so that it stays what a read-back must give.
+    /// Remembers what [`Self::interface_patch`] has said once it is written.
     pub fn apply(&mut self, patch: &[(u32, Block)]) {
-        for &(at, block) in patch {
-            self.blocks[at as usize] = block;
+        let mut head = head(&self.header);
+        for &(at, block) in patch.iter().filter(|(at, _)| *at < HEADER_BLOCKS) {
+            head[at as usize] = block;
         }
+        self.header = header(&head);
     }
+}
 
-    /// Replaces ordinals by counter numbers, which are given in the order of the ordinals.
-    fn number(&mut self, numbers: &[u16]) {
-        let header = self.header();
-        let first = header.verdicts as usize;
-        let end = first + header.verdict_count.div_ceil(VERDICTS_PER_BLOCK) as usize;
-        let records: &mut [VerdictRecord] = bytemuck::cast_slice_mut(&mut self.blocks[first..end]);
-        for record in &mut records[..header.verdict_count as usize] {
-            if record.flags & verdict_flags::DEFAULT == 0 {
-                let place = record.rule - firewall_common::counters::DEFAULT_COUNTERS;
-                record.rule = numbers[usize::from(place)];
-            }
-        }
-    }
+/// The header of an image.
+fn header(blocks: &[Block]) -> ImageHeader {
+    bytemuck::pod_read_unaligned(&bytemuck::cast_slice(blocks)[..size_of::<ImageHeader>()])
+}
+
+/// A header as blocks.
+fn head(header: &ImageHeader) -> [Block; HEADER_BLOCKS as usize] {
+    let mut head = [Block([0; 8]); HEADER_BLOCKS as usize];
+    bytemuck::cast_slice_mut::<_, u8>(&mut head)[..size_of::<ImageHeader>()]
+        .copy_from_slice(bytemuck::bytes_of(header));
+    head
 }

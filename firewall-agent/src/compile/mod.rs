@@ -29,7 +29,7 @@ use firewall_common::{
 };
 use sha2::{Digest, Sha256};
 
-pub use bind::{BindError, BoundImage};
+pub use bind::{BindError, BoundImage, LiveImage};
 pub use error::CompileError;
 use interfaces::{ChainInterfaces, Patterns};
 use pool::Pool;

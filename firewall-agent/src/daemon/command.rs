@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use super::{RunError, chain, run};
 use crate::{
     control::{AccessError, AccessRules},
-    dataplane::{Dataplane, DataplaneError, KernelDataplane, KernelSettings, Unloaded},
+    dataplane::{Dataplane, DataplaneError, KernelDataplane, KernelSettings, Unloaded, hold_little_memory},
     settings::{self, DEFAULT_PATH, Settings, SettingsError},
     state::{StateDirectory, StateError},
 };
@@ -148,6 +148,7 @@ fn execute(arguments: &Arguments) -> Result<(), CommandError> {
 const WORKERS: usize = 2;
 
 fn serve(settings: Settings) -> Result<(), CommandError> {
+    hold_little_memory();
     let dataplane = Box::new(KernelDataplane::new(KernelSettings::from(&settings)));
     // One for each CPU would be memory for nothing on a large machine: the agent hardly ever has work.
     let runtime = tokio::runtime::Builder::new_multi_thread()

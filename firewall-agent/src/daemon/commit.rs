@@ -225,7 +225,7 @@ fn revision(prepared: &Prepared, before: Option<&InForce>, occasion: &Occasion) 
         role: prepared.policy.role.to_string(),
         host: prepared.policy.host.as_ref().map(ToString::to_string),
         policy_hash: prepared.image.hash().to_string(),
-        changes: changes(before.map(|before| &before.policy), &prepared.policy),
+        changes: changes(before.map(|before| &*before.policy), &prepared.policy),
         files: prepared.files.clone(),
     }
 }

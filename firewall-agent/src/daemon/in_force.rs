@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use firewall_common::counters::DEFAULT_COUNTERS;
 
-use super::prepare::Prepared;
+use super::{known_file::KnownFile, prepare::Prepared};
 use crate::{
     compile::ImageHash,
     control::protocol::Enforcing,
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct InForce {
     pub(crate) enforcing: Enforcing,
     /// Empty of rules where a policy was adopted that nothing is known of.
-    pub(crate) policy: ValidPolicy,
+    pub(crate) policy: Arc<ValidPolicy>,
     /// Counter numbers in the order of the rules.
     pub(crate) numbers: Vec<u16>,
     pub(crate) hash: Option<ImageHash>,
@@ -26,7 +26,7 @@ pub(crate) struct InForce {
     /// Number of the judgement in the kernel.
     pub(crate) epoch: u32,
     /// The files that it was made of; none where it was made of none.
-    pub(crate) files: Vec<PolicyFile>,
+    pub(crate) files: Vec<KnownFile>,
     pub(crate) revision: Option<Manifest>,
     /// Counter numbers that are given out, and that there are.
     pub(crate) counter_use: CounterUse,
@@ -73,7 +73,7 @@ impl InForce {
             policy: prepared.policy,
             numbers,
             epoch,
-            files: prepared.files,
+            files: prepared.files.iter().map(KnownFile::from).collect(),
             revision,
             counter_use,
         }
@@ -82,14 +82,14 @@ impl InForce {
     /// The same policy with other block lists.
     pub(super) fn with_lists(
         &self,
-        policy: ValidPolicy,
-        files: Vec<PolicyFile>,
+        policy: Arc<ValidPolicy>,
+        files: &[PolicyFile],
         epoch: u32,
         revision: Manifest,
     ) -> Self {
         Self {
             policy,
-            files,
+            files: files.iter().map(KnownFile::from).collect(),
             epoch,
             revision: Some(revision),
             ..self.clone()
@@ -107,7 +107,7 @@ impl InForce {
     /// A policy in the kernel that nothing is known of.
     pub(super) fn adopted(failsafe: Prepared, epoch: u32) -> Self {
         let mut policy = failsafe.policy;
-        policy.settings.interfaces.clear();
+        Arc::make_mut(&mut policy).settings.interfaces.clear();
         Self {
             names: BTreeMap::new(),
             enforcing: Enforcing::Adopted,
@@ -142,7 +142,9 @@ impl InForce {
 
     /// Whether these texts are the ones in force.
     pub(crate) fn has_files(&self, files: &[PolicyFile]) -> bool {
-        self.enforcing == Enforcing::Policy && self.files == files
+        self.enforcing == Enforcing::Policy
+            && self.files.len() == files.len()
+            && self.files.iter().zip(files).all(|(known, file)| known.is(file))
     }
 }
 

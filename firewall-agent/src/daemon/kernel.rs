@@ -7,7 +7,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{chain::chain, prepare::Prepared, report::mode_name, takeover};
 use crate::{
-    compile::{BindError, BoundImage, CompiledImage},
+    compile::{BindError, BoundImage, CompiledImage, LiveImage},
     control::protocol::InterfaceFailure,
     dataplane::{
         Adoption, AttachMode, Dataplane, DataplaneError, Link, Reconciled, SlotImage, Wanted, reconcile,
@@ -98,7 +98,7 @@ struct Fallback {
 struct Enforced {
     policy: Arc<ValidPolicy>,
     numbers: Vec<u16>,
-    bound: BoundImage,
+    live: LiveImage,
     slot: u8,
     globs: GlobSet,
 }
@@ -355,13 +355,13 @@ impl Kernel {
     /// judgement.
     pub(super) fn change_lists(
         &mut self,
-        policy: &ValidPolicy,
+        policy: &Arc<ValidPolicy>,
         changes: &[Change],
     ) -> Result<u32, EnforceError> {
         self.refuse_pending(self.dataplane.cell()?)?;
         let enforced = self.enforced.as_mut().ok_or(DataplaneError::NotOpen)?;
         let epoch = self.dataplane.change_lists(enforced.slot, changes)?;
-        enforced.policy = Arc::new(policy.clone());
+        enforced.policy = policy.clone();
         Ok(epoch)
     }
 
@@ -527,9 +527,9 @@ impl Enforced {
     ) -> Result<Self, EnforceError> {
         Ok(Self {
             globs: glob_set(&prepared.policy.settings.interfaces)?,
-            policy: Arc::new(prepared.policy.clone()),
+            policy: prepared.policy.clone(),
             numbers: numbering.numbers.clone(),
-            bound,
+            live: bound.into_live(),
             slot,
         })
     }
@@ -551,12 +551,12 @@ impl Enforced {
     ) -> Result<(), DataplaneError> {
         // The dataplane gives out the slots of the image only.
         let patch = self
-            .bound
+            .live
             .interface_patch(slot, Some(&link.name))
             .unwrap_or_default();
         if !patch.is_empty() {
             dataplane.patch_image(self.slot, &patch)?;
-            self.bound.apply(&patch);
+            self.live.apply(&patch);
         }
         Ok(())
     }

@@ -8,10 +8,12 @@ use super::{
     change::{Edited, with},
     in_force::InForce,
     kernel::Kernel,
+    known_file::KnownFile,
     prepare::files,
 };
 use crate::{
     control::protocol::{Changed, Failure, FailureKind, ListDetail, ListSummary, Lists},
+    diagnostic::SourceSet,
     policy::{
         list::{self, Entries, Entry},
         model::{BlockList, ValidPolicy},
@@ -20,9 +22,6 @@ use crate::{
     prefix_set::{Change, Members, Prefix},
     state::{Actor, Cause, NewRevision, PolicyFile},
 };
-
-/// Lines that are shown of a list.
-const SHOWN_LINES: usize = 1000;
 
 /// Entries to put into a list or to take out of it.
 #[derive(Debug, Clone)]
@@ -54,12 +53,15 @@ impl Agent {
     /// One block list, with its first lines.
     pub fn list(&self, name: &str) -> Result<ListDetail, Failure> {
         let in_force = self.in_force();
-        let (list, file) = find(&in_force, name)?;
-        let lines = file.text.lines().take(SHOWN_LINES).map(str::to_owned).collect();
+        let list = find(&in_force, name)?;
+        let mut files = in_force.files.iter();
+        let file = files.find(|file| file.path.as_os_str() == &*list.file);
+        let text = file.and_then(KnownFile::list_text);
+        let text = text.ok_or_else(|| no_such_list(name))?;
         Ok(ListDetail {
             list: summary(list),
-            lines,
-            lines_left_out: file.text.lines().skip(SHOWN_LINES).count(),
+            lines: text.lines.clone(),
+            lines_left_out: text.lines_left_out,
         })
     }
 
@@ -137,16 +139,12 @@ impl Agent {
             .hint("nothing was changed"));
         }
         let in_force = self.in_force();
-        let (list, _) = find(&in_force, name)?;
+        let list = find(&in_force, name)?;
         let path = writable(list)?;
         self.edit(by, Cause::SetImport, why, |sources| {
-            let (_, source) = sources
-                .lists()
-                .find(|(_, source)| **source.name() == *list.file)
-                .ok_or_else(|| no_such_list(name))?;
             Ok(Edited {
                 path,
-                before: source.text().to_owned(),
+                before: text_on_disk(sources, list)?.to_owned(),
                 after: text,
             })
         })
@@ -164,15 +162,16 @@ impl Agent {
         let before = self.in_force();
         let sources = self.sources_on_disk();
         self.refuse_pending_files(&sources)?;
-        let (list, file) = find(&before, &edit.name)?;
+        let list = find(&before, &edit.name)?;
         let path = writable(list)?;
-        let edited = change(list, &file.text)?;
+        let text = text_on_disk(&sources, list)?;
+        let edited = change(list, text)?;
         if edited.touched.is_empty() {
             return Ok(unchanged(&before));
         }
         let on_disk = Edited {
             path: path.clone(),
-            before: file.text.to_string(),
+            before: text.to_owned(),
             after: edited.text,
         };
         let policy = with_entries(&before.policy, list, &edited.touched, cause);
@@ -235,7 +234,7 @@ impl Agent {
         // Flows that were opened while the entry was written are judged again, too.
         let epoch = kernel.settle_lists().unwrap_or(epoch);
         drop(kernel);
-        let after = before.with_lists(next.policy, next.files, epoch, manifest);
+        let after = before.with_lists(next.policy, &next.files, epoch, manifest);
         let changed = Changed {
             changed: true,
             changes: next.changes.to_vec(),
@@ -248,7 +247,7 @@ impl Agent {
 
 /// What is to be in force.
 struct Next<'a> {
-    policy: ValidPolicy,
+    policy: Arc<ValidPolicy>,
     files: Vec<PolicyFile>,
     touched: &'a [Entry],
     changes: &'a [String],
@@ -271,14 +270,16 @@ fn summary(list: &BlockList) -> ListSummary {
     }
 }
 
-fn find<'a>(in_force: &'a InForce, name: &str) -> Result<(&'a BlockList, &'a PolicyFile), Failure> {
+fn find<'a>(in_force: &'a InForce, name: &str) -> Result<&'a BlockList, Failure> {
     let list = in_force.policy.lists.iter().find(|list| *list.name == *name);
-    let list = list.ok_or_else(|| no_such_list(name))?;
-    let file = in_force
-        .files
-        .iter()
-        .find(|file| file.is_list && file.path.as_os_str() == &*list.file);
-    Ok((list, file.ok_or_else(|| no_such_list(name))?))
+    list.ok_or_else(|| no_such_list(name))
+}
+
+/// The text of a list's file, which is what is in force where no files are pending.
+fn text_on_disk<'a>(sources: &'a SourceSet, list: &BlockList) -> Result<&'a str, Failure> {
+    let mut sources = sources.lists().map(|(_, source)| source);
+    let source = sources.find(|source| **source.name() == *list.file);
+    Ok(source.ok_or_else(|| no_such_list(&list.name))?.text())
 }
 
 /// The file of a list, unless it cannot be written as it was.
@@ -330,7 +331,12 @@ fn not_an_entry(listed: &BlockList, text: &str, entry: &Entry) -> Failure {
 }
 
 /// The policy with entries put into a list or taken out of it.
-fn with_entries(policy: &ValidPolicy, changed: &BlockList, touched: &[Entry], cause: Cause) -> ValidPolicy {
+fn with_entries(
+    policy: &ValidPolicy,
+    changed: &BlockList,
+    touched: &[Entry],
+    cause: Cause,
+) -> Arc<ValidPolicy> {
     let mut entries = (*changed.entries).clone();
     for entry in touched {
         if cause == Cause::SetAdd {
@@ -347,7 +353,7 @@ fn with_entries(policy: &ValidPolicy, changed: &BlockList, touched: &[Entry], ca
     for list in policy.lists.iter_mut().filter(|list| list.name == changed.name) {
         list.entries = entries.clone();
     }
-    policy
+    Arc::new(policy)
 }
 
 /// What becomes of the places of some entries under the lists of a policy.

@@ -15,6 +15,7 @@ mod flows;
 mod handler;
 mod in_force;
 mod kernel;
+mod known_file;
 mod lists;
 mod network;
 mod prepare;

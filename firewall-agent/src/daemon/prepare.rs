@@ -16,7 +16,7 @@ use crate::{
 /// A policy that is checked and compiled, and not loaded yet.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) policy: ValidPolicy,
+    pub(super) policy: Arc<ValidPolicy>,
     pub(super) image: CompiledImage,
     pub(super) files: Vec<PolicyFile>,
     pub(super) warnings: Vec<Finding>,
@@ -69,7 +69,7 @@ pub(super) fn prepare(sources: SourceSet, settings: &Settings) -> Result<Prepare
     };
     let image = compile(&policy)?;
     Ok(Prepared {
-        policy,
+        policy: Arc::new(policy),
         image,
         files: files(&checked.sources),
         warnings: findings,
@@ -105,7 +105,7 @@ pub(super) fn prepare_failsafe(settings: &Settings) -> Result<Prepared, PrepareE
     };
     let image = compile(&policy)?;
     Ok(Prepared {
-        policy,
+        policy: Arc::new(policy),
         image,
         files: Vec::new(),
         warnings: Vec::new(),

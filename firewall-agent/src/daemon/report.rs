@@ -167,7 +167,7 @@ impl Agent {
                     FileState::Unreadable
                 }
                 None => FileState::New,
-                Some(before) if before.text == file.text => FileState::InForce,
+                Some(before) if before.is(&file) => FileState::InForce,
                 Some(_) => FileState::Changed,
             };
             states.insert(file.path, state);
@@ -238,7 +238,7 @@ fn text_of(in_force: &InForce, rule: &Rule) -> String {
         .files
         .iter()
         .find(|file| file.path.to_string_lossy() == *rule.origin.file);
-    let text = file.and_then(|file| file.text.get(rule.origin.span.clone()));
+    let text = file.and_then(|file| file.policy_text()?.get(rule.origin.span.clone()));
     text.unwrap_or_default().trim_end().to_owned()
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::state::PolicyFile;
+use super::known_file::KnownFile;
 
 /// Two changes closer than this may leave one time of change.
 const RESOLUTION: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ pub(super) struct Stamps(Vec<[i64; 5]>);
 impl Stamps {
     /// Of files and of the folders that further ones may appear in. `None` where one is missing or has changed so
     /// recently that a further change might not show.
-    pub(super) fn of(folders: &[PathBuf], files: &[PolicyFile]) -> Option<Self> {
+    pub(super) fn of(folders: &[PathBuf], files: &[KnownFile]) -> Option<Self> {
         let paths = folders.iter().map(PathBuf::as_path);
         let paths = paths.chain(files.iter().map(|file| file.path.as_path()));
         paths.map(stamp).collect::<Option<_>>().map(Self)
@@ -44,17 +44,18 @@ fn stamp(path: &Path) -> Option<[i64; 5]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::PolicyFile;
 
     #[test]
     fn what_has_not_changed_has_the_same_stamp_and_no_other() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("drop.txt");
         fs::write(&path, "1").expect("ours");
-        let files = [PolicyFile {
+        let files = [KnownFile::from(&PolicyFile {
             path: path.clone(),
             text: "1".into(),
             is_list: true,
-        }];
+        })];
         assert_eq!(Stamps::of(&[], &files), None, "it has just changed");
         let age = |days: u64| {
             let file = fs::File::options().write(true).open(&path).expect("ours");

@@ -31,8 +31,8 @@ pub use error::{AttachHook, DataplaneError};
 pub use event_stream::{EventStream, EventStreamError};
 pub use flow_view::{FlowTable, FlowView};
 pub use generation::{ImageDigest, LoadedSlot, SlotImage, image_digest};
-pub(crate) use kernel::give_back_memory;
 pub use kernel::{KernelDataplane, KernelSettings, SpareSlot};
+pub(crate) use kernel::{give_back_memory, hold_little_memory};
 pub use link::{AttachRequest, AttachedInterface, Link, ModeReason, XdpMode};
 pub use network_changes::{NetworkChanges, NetworkChangesError};
 pub use reconcile::{Failure, Reconciled, Wanted, reconcile};
@@ -101,7 +101,7 @@ pub trait Dataplane: Send {
     /// Writes single blocks of the image in a slot, by number, also while it is in force.
     ///
     /// Meant for the bit vectors of an interface that is not attached yet or no longer (see
-    /// [`crate::compile::BoundImage::interface_patch`]): no packet reads those meanwhile.
+    /// [`crate::compile::LiveImage::interface_patch`]): no packet reads those meanwhile.
     fn patch_image(&mut self, slot: u8, patch: &[(u32, Block)]) -> Result<(), DataplaneError>;
 
     /// The interfaces of this host, in its network namespace.

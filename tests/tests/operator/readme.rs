@@ -47,8 +47,8 @@ impl Machine {
         let pins = self.site.pins();
         let text = text
             .replace("/sys/fs/bpf/firewall-agent", &pins.to_string_lossy())
-            .replace("target/release/firewall-agent", env!("CARGO_BIN_EXE_suite-agent"))
-            .replace("target/release/fwctl", env!("CARGO_BIN_EXE_suite-fwctl"));
+            .replace("target/dist/firewall-agent", env!("CARGO_BIN_EXE_suite-agent"))
+            .replace("target/dist/fwctl", env!("CARGO_BIN_EXE_suite-fwctl"));
         PLACES.iter().fold(text, |text, place| {
             // At the beginning of a path only.
             [" ", "\"", "="].iter().fold(text, |text, before| {

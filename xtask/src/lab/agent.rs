@@ -89,7 +89,7 @@ impl Agent {
     pub(crate) fn start(&self, state: &mut State) -> Result<()> {
         // Its parent: the agent makes the last directory only.
         fs::create_dir_all(PINS)?;
-        let mut command = self.host.namespace().command(&release("firewall-agent"));
+        let mut command = self.host.namespace().command(&installed("firewall-agent"));
         command.arg("--settings").arg(self.settings());
         daemon::start(state, &self.process(), &self.folder, &mut command)
     }
@@ -131,18 +131,18 @@ impl Agent {
 
     /// Takes everything that it has loaded out of the kernel; it must have ended.
     pub(crate) fn unload(&self) -> Result<String> {
-        let mut command = self.host.namespace().command(&release("firewall-agent"));
+        let mut command = self.host.namespace().command(&installed("firewall-agent"));
         command.arg("--settings").arg(self.settings()).arg("unload");
         Ok(process::output(&mut command)?)
     }
 
     /// The command line of `fwctl` for this agent, for people.
     pub(crate) fn fwctl_line(&self) -> String {
-        format!("{} --socket {}", release("fwctl"), self.socket().display())
+        format!("{} --socket {}", installed("fwctl"), self.socket().display())
     }
 
     fn fwctl_command(&self) -> Command {
-        let mut command = Command::new(release("fwctl"));
+        let mut command = Command::new(installed("fwctl"));
         command.arg("--socket").arg(self.socket());
         command
     }
@@ -168,10 +168,6 @@ pub(crate) fn remove_traces() -> Result<()> {
     Ok(())
 }
 
-fn release(program: &str) -> String {
-    workspace::target_dir()
-        .join("release")
-        .join(program)
-        .display()
-        .to_string()
+fn installed(program: &str) -> String {
+    workspace::installed(program).display().to_string()
 }

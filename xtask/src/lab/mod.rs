@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return down();
     }
     setup::ensure(&[Part::Toolchain, Part::Lab])?;
-    crate::build::release()?;
+    crate::build::dist()?;
     demonstrate(arguments.keep)
 }
 

@@ -25,7 +25,7 @@ const MODULES: [&str; 6] = [
 /// Programs of this machine that the guest has too.
 const TOOLS: [&str; 2] = ["/usr/sbin/ip", "/usr/sbin/tc"];
 /// What is tested, and the suite that tests it (the tests crate's binary `guest`).
-const PROGRAMS: [&str; 3] = ["release/firewall-agent", "release/fwctl", "debug/guest"];
+const PROGRAMS: [&str; 3] = ["dist/firewall-agent", "dist/fwctl", "debug/guest"];
 
 /// Makes the initramfs anew and returns its path.
 pub(super) fn build() -> Result<PathBuf> {

@@ -13,7 +13,7 @@ use crate::{
 /// Sets up, builds, and runs the guest suite.
 pub(crate) fn run() -> Result<()> {
     setup::ensure(&[Part::Toolchain, Part::Vm])?;
-    build::release()?;
+    build::dist()?;
     suite()
 }
 

@@ -47,7 +47,7 @@ use crate::{
 };
 use session::Session;
 pub use spare::SpareSlot;
-pub(crate) use sys::give_back_memory;
+pub(crate) use sys::{give_back_memory, hold_little_memory};
 
 /// Where a dataplane lives, and how large it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -361,6 +361,22 @@ pub(super) fn grace_period() -> io::Result<()> {
     Err(error)
 }
 
+/// Has the C library hold little memory that nobody uses. To be called before there is a second thread.
+///
+/// By itself it keeps a heap for each thread that had to wait for another's, and once a large piece was freed it takes
+/// pieces of that size from these heaps, where what lies behind them keeps them from being given back (`mallopt(3)`).
+pub(crate) fn hold_little_memory() {
+    /// Pieces from this size on, in bytes, are mapped alone, and given back when they are freed.
+    #[cfg(target_env = "gnu")]
+    const MAPPED_ALONE: libc::c_int = 1 << 18;
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) may be called as long as no other thread allocates.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_ALONE);
+    }
+}
+
 /// Gives memory that was freed back to the kernel: the C library keeps most of it for itself.
 pub(crate) fn give_back_memory() {
     #[cfg(target_env = "gnu")]

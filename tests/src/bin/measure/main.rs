@@ -41,7 +41,7 @@ use crate::{case::not_measured, report::Report, rounds::Effort};
 struct Arguments {
     /// The object with the shim and what is compared with.
     object: PathBuf,
-    /// The directory with the release build of `firewall-agent` and `fwctl`; without it, rows that run them are left out.
+    /// The directory with `firewall-agent` and `fwctl` as they are installed; without it, rows that run them are left out.
     #[arg(long, value_name = "DIRECTORY")]
     binaries: Option<PathBuf>,
     /// Fewer rounds and sizes, for a first look.

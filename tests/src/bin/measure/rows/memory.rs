@@ -71,7 +71,7 @@ fn mebibytes(bytes: u64) -> Figure {
 
 fn start(bench: &Bench, rules: u16, listed: u32) -> Result<Agent> {
     let binaries = bench.binaries.as_ref();
-    let binaries = binaries.context("no release build was given (--binaries)")?;
+    let binaries = binaries.context("no build of the agent was given (--binaries)")?;
     let agent = Agent::start(binaries, &drop_rules(rules), listed)?;
     agent.calm_down()?;
     Ok(agent)
