@@ -12,6 +12,7 @@ pub mod prefix_set;
 pub mod settings;
 pub mod state;
 pub mod telemetry;
+pub mod trial;
 
 /// The eBPF object, compiled from `firewall-ebpf` by this crate's build script.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/firewall-ebpf"));

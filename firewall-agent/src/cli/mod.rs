@@ -5,9 +5,11 @@ mod ban;
 mod check;
 mod completions;
 mod counters;
+mod explain;
 mod flows;
 mod man;
 mod output;
+mod policy_files;
 mod reload;
 mod rule;
 mod set;
@@ -42,6 +44,7 @@ Examples:
   fwctl set add drop 192.0.2.0/24            put a network into the block list `drop`
   fwctl ban 203.0.113.66 --for 2h            drop everything from and to an address
   fwctl counters --watch
+  fwctl explain in tcp 203.0.113.7:51000 10.0.1.10:443
 
 Exit codes:
   0  done
@@ -115,6 +118,8 @@ enum Command {
     Flows(flows::Flows),
     /// Shows what was counted, by rule, by reason and by interface.
     Counters(counters::Counters),
+    /// Says why a packet passes or does not, by what is in force or by files.
+    Explain(explain::Explain),
     /// Prints a completion script for a shell.
     Completions(completions::Completions),
     /// Writes manual pages.
@@ -136,6 +141,9 @@ pub(crate) enum CliError {
     /// A file.
     #[error("{0}")]
     File(String),
+    /// The policy in the files.
+    #[error("{}", .0.message)]
+    Policy(Failure),
     /// Standard output.
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
@@ -170,6 +178,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Unban(command) => command.run(&mut agent, &mut output),
         Command::Flows(command) => command.run(&mut agent, &mut output),
         Command::Counters(command) => command.run(&mut agent, &mut output),
+        Command::Explain(command) => command.run(&mut agent, &mut output),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };
@@ -195,6 +204,7 @@ impl CliError {
                 std::io::ErrorKind::PermissionDenied => Exit::Denied,
                 _ => Exit::Unreachable,
             },
+            Self::Policy(_) => Exit::No,
             Self::Client(_) | Self::UnexpectedReply => Exit::Unreachable,
             Self::Usage(_) | Self::File(_) | Self::Output(_) | Self::Json(_) => Exit::Usage,
         }
@@ -203,7 +213,7 @@ impl CliError {
     /// What to do next.
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Client(ClientError::Refused(failure)) => failure.hint.clone(),
+            Self::Client(ClientError::Refused(failure)) | Self::Policy(failure) => failure.hint.clone(),
             Self::Client(ClientError::Unreachable { source, .. }) => Some(
                 match source.kind() {
                     std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
@@ -228,6 +238,7 @@ impl CliError {
         match self {
             Self::Client(ClientError::Unreachable { .. }) => "unreachable",
             Self::Client(_) | Self::UnexpectedReply => "broken",
+            Self::Policy(_) => "policy",
             Self::Usage(_) => "usage",
             Self::File(_) | Self::Output(_) | Self::Json(_) => "file",
         }
@@ -236,7 +247,7 @@ impl CliError {
     /// What the agent says is wrong.
     fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Client(ClientError::Refused(failure)) => Some(failure),
+            Self::Client(ClientError::Refused(failure)) | Self::Policy(failure) => Some(failure),
             _ => None,
         }
     }

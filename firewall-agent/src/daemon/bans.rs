@@ -46,7 +46,7 @@ impl BanBook {
     }
 
     /// Those that have not ended.
-    fn live(&self, clock: &ClockReading) -> Vec<Ban> {
+    pub(super) fn live(&self, clock: &ClockReading) -> Vec<Ban> {
         let bans = self.bans.iter().filter(|ban| is_live(ban, clock));
         bans.cloned().collect()
     }
@@ -171,7 +171,7 @@ impl Agent {
         }
     }
 
-    fn read_clock(&self) -> Result<ClockReading, Failure> {
+    pub(super) fn read_clock(&self) -> Result<ClockReading, Failure> {
         let clock = self.kernel().dataplane.clock();
         clock.map_err(|error| kernel_failure(&error))
     }

@@ -53,7 +53,7 @@ pub(crate) fn protocol_number(text: &str) -> Option<u8> {
 }
 
 /// Addresses as networks; `any` where all are meant.
-pub(super) fn addresses(set: Option<&AddressSet>) -> String {
+pub(crate) fn addresses(set: Option<&AddressSet>) -> String {
     let Some(set) = set else { return "any".to_owned() };
     let v4 = set.v4.iter().flat_map(|range| {
         Ipv4Subnets::new(
@@ -79,7 +79,7 @@ fn short(network: &str, host: &str) -> String {
 }
 
 /// Kinds of packet, such as `tcp 80,443; icmp 8/0`.
-pub(super) fn protocols(matches: &[ProtocolMatch]) -> String {
+pub(crate) fn protocols(matches: &[ProtocolMatch]) -> String {
     let texts: Vec<String> = matches.iter().map(protocol_match).collect();
     texts.join("; ")
 }

@@ -62,6 +62,7 @@ impl Agent {
             Request::FlowList { filter, limit } => Response::Flows(self.flows(&filter, limit)?),
             Request::FlowDelete { filter } => Response::FlowsDeleted(self.delete_flows(by, &filter)?),
             Request::Counters {} => Response::Counters(self.counters()?),
+            Request::Explain(question) => Response::Explanation(Box::new(self.explain(*question)?)),
         })
     }
 }

@@ -174,6 +174,11 @@ pub(crate) const fn default_name(direction: Direction) -> &'static str {
     }
 }
 
+/// What the directions' defaults are called, in the order of their numbers.
+pub(crate) fn default_names() -> impl Iterator<Item = &'static str> {
+    DIRECTIONS.into_iter().map(default_name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

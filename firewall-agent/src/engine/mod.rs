@@ -11,7 +11,7 @@ use firewall_common::{
     cell::{Cell, Mode},
     control::{ClockScale, Control, SlotControl, slot_flags},
     counters::Hook,
-    flow::{Table, Timeouts},
+    flow::{Inserted, NewFlow, Table, Timeouts},
     headers::{self, Headers},
     image::Block,
     interface::LinkType,
@@ -26,8 +26,23 @@ pub use tables::{HostBuckets, HostTables};
 
 use crate::prefix_set::{Change, Full, Members};
 
-/// Buckets of each flow table; a power of two.
-const BUCKETS: u32 = 1024;
+/// How much a [`HostEngine`] has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Buckets of each flow table, of seven flows each; a power of two.
+    pub buckets: u32,
+    /// Blocks of 64 bytes for the members of block lists.
+    pub list_blocks: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            buckets: 1024,
+            list_blocks: 4096,
+        }
+    }
+}
 
 /// A host that runs the firewall, without its kernel.
 #[derive(Debug)]
@@ -45,6 +60,16 @@ impl HostEngine {
     /// A host with `image` in force in slot 0, judging as epoch 1. Its clock is that of a kernel with 250 Hz.
     #[must_use]
     pub fn new(image: &[Block], timeouts: impl FnOnce(ClockScale) -> Timeouts) -> Self {
+        Self::with_sizes(image, timeouts, Sizes::default())
+    }
+
+    /// The same with tables of other sizes.
+    ///
+    /// # Panics
+    /// Where the number of buckets is no power of two.
+    #[must_use]
+    pub fn with_sizes(image: &[Block], timeouts: impl FnOnce(ClockScale) -> Timeouts, sizes: Sizes) -> Self {
+        assert!(sizes.buckets.is_power_of_two(), "buckets are found by a mask");
         let clock = ClockScale::for_hz(250);
         let mut engine = Self {
             control: Control {
@@ -56,14 +81,14 @@ impl HostEngine {
                 ],
                 abi_version: ABI_VERSION,
                 clock_shift: clock.shift,
-                flow_mask: BUCKETS - 1,
-                half_flow_mask: BUCKETS - 1,
+                flow_mask: sizes.buckets - 1,
+                half_flow_mask: sizes.buckets - 1,
                 ..Control::zeroed()
             },
             images: [const { None }; SLOTS],
-            flows: HostBuckets::new(BUCKETS),
-            half_flows: HostBuckets::new(BUCKETS),
-            tables: HostTables::default(),
+            flows: HostBuckets::new(sizes.buckets),
+            half_flows: HostBuckets::new(sizes.buckets),
+            tables: HostTables::new(sizes.list_blocks),
             clock,
             short_ways: true,
         };
@@ -135,6 +160,35 @@ impl HostEngine {
         Ok(())
     }
 
+    /// Number of the judgement of slot 0.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.control.slots[0].epoch
+    }
+
+    /// Enters a flow. False where there is no room, or it is there already.
+    pub fn enter(&mut self, flow: &NewFlow, is_assured: bool) -> bool {
+        let (slot, _) = Cell::effective(self.control.cell, flow.opened_ticks);
+        let Some(settings) = self.control.slots.get(usize::from(slot)) else {
+            return false;
+        };
+        let table = if is_assured {
+            self.table()
+        } else {
+            self.half_table()
+        };
+        let hash = flow.key.hash(&self.control.seed);
+        let entered = table.insert(flow, hash, &settings.timeouts_ticks, false);
+        matches!(entered, Inserted::Done)
+    }
+
+    /// Forgets all flows and fragments.
+    pub fn forget(&mut self) {
+        self.flows.clear();
+        self.half_flows.clear();
+        self.tables.forget_fragments();
+    }
+
     /// The tables beside the flows and the policy.
     #[must_use]
     pub fn tables(&mut self) -> &mut HostTables {
@@ -194,6 +248,14 @@ impl HostEngine {
         }
     }
 
+    fn half_table(&self) -> Table<'_, HostBuckets> {
+        Table {
+            buckets: &self.half_flows,
+            mask: self.control.half_flow_mask,
+            filter_mask: self.control.filter_mask(),
+        }
+    }
+
     fn live(&self, slot: u8, now_ticks: u32) -> Option<LiveFlows<'_, HostBuckets>> {
         Some(LiveFlows {
             table: self.table(),
@@ -241,11 +303,7 @@ impl HostEngine {
         Env {
             image,
             flows: self.table(),
-            half_flows: Table {
-                buckets: &self.half_flows,
-                mask: self.control.half_flow_mask,
-                filter_mask: self.control.filter_mask(),
-            },
+            half_flows: self.half_table(),
             slow: &self.tables,
             slot,
             slot_number: number,

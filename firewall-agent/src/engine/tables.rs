@@ -20,9 +20,6 @@ use crate::prefix_set::{HeapMemory, PrefixSets};
 /// Ticks of a budget's window: about a second.
 const WINDOW_TICKS: u32 = 16;
 
-/// Blocks of all lists.
-const LIST_BLOCKS: u32 = 4096;
-
 /// A flow table.
 #[derive(Debug)]
 pub struct HostBuckets {
@@ -38,6 +35,12 @@ impl HostBuckets {
             buckets: (0..buckets).map(|_| Bucket::new()).collect(),
             filters: (0..buckets).map(|_| Word::new(0)).collect(),
         }
+    }
+
+    /// Forgets every flow.
+    pub(super) fn clear(&mut self) {
+        self.buckets.fill_with(Bucket::new);
+        self.filters.fill_with(|| Word::new(0));
     }
 
     /// Every flow in the table, expired ones included.
@@ -83,8 +86,9 @@ impl Window {
 }
 
 /// Local addresses, bans, fragments and budgets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HostTables {
+    list_blocks: u32,
     local: HashSet<Host>,
     bans: HashMap<Host, u32>,
     lists: Option<PrefixSets<HeapMemory>>,
@@ -94,14 +98,31 @@ pub struct HostTables {
 }
 
 impl HostTables {
+    pub(super) fn new(list_blocks: u32) -> Self {
+        Self {
+            list_blocks,
+            local: HashSet::new(),
+            bans: HashMap::new(),
+            lists: None,
+            fragments: RefCell::default(),
+            orphans: RefCell::default(),
+            all_orphans: RefCell::default(),
+        }
+    }
+
+    pub(super) fn forget_fragments(&mut self) {
+        self.fragments.get_mut().clear();
+    }
+
     /// Gives the host an address.
     pub fn add_local(&mut self, address: std::net::IpAddr) {
         self.local.insert(Address::from_ip(address));
     }
 
     pub(super) fn lists(&mut self) -> &mut PrefixSets<HeapMemory> {
+        let blocks = self.list_blocks;
         self.lists
-            .get_or_insert_with(|| PrefixSets::new(HeapMemory::new(LIST_BLOCKS)))
+            .get_or_insert_with(|| PrefixSets::new(HeapMemory::new(blocks)))
     }
 
     pub(super) fn ban(&mut self, host: Host, expires_ticks: u32) {

@@ -102,6 +102,75 @@ pub fn matches(conditions: &Matches, probe: &Probe<'_>) -> bool {
             .is_none_or(|vlans| probe.vlan.is_some_and(|vlan| is_in(vlans, vlan)))
 }
 
+/// A kind of condition of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// What is above the network header.
+    Protocol,
+    /// Where it comes from.
+    Source,
+    /// Where it goes to.
+    Destination,
+    /// The interface.
+    Interface,
+    /// The VLAN.
+    Vlan,
+}
+
+/// The conditions that do not hold for the packet; none where it [`matches`].
+#[must_use]
+pub fn unmet(conditions: &Matches, probe: &Probe<'_>) -> Vec<Condition> {
+    let anything = || Matches {
+        protocols: vec![ProtocolMatch::Any],
+        source: None,
+        destination: None,
+        interfaces: None,
+        vlans: None,
+    };
+    let alone = [
+        (
+            Condition::Protocol,
+            Matches {
+                protocols: conditions.protocols.clone(),
+                ..anything()
+            },
+        ),
+        (
+            Condition::Source,
+            Matches {
+                source: conditions.source.clone(),
+                ..anything()
+            },
+        ),
+        (
+            Condition::Destination,
+            Matches {
+                destination: conditions.destination.clone(),
+                ..anything()
+            },
+        ),
+        (
+            Condition::Interface,
+            Matches {
+                interfaces: conditions.interfaces.clone(),
+                ..anything()
+            },
+        ),
+        (
+            Condition::Vlan,
+            Matches {
+                vlans: conditions.vlans.clone(),
+                ..anything()
+            },
+        ),
+    ];
+    alone
+        .into_iter()
+        .filter(|(_, matches)| !self::matches(matches, probe))
+        .map(|(condition, _)| condition)
+        .collect()
+}
+
 fn protocol_matches(condition: &ProtocolMatch, probe: &Probe<'_>) -> bool {
     match (condition, probe.protocol) {
         (ProtocolMatch::Any, _) => true,
@@ -128,7 +197,9 @@ fn protocol_matches(condition: &ProtocolMatch, probe: &Probe<'_>) -> bool {
     }
 }
 
-fn address_in(set: &AddressSet, address: IpAddr) -> bool {
+/// Whether an address is in a set.
+#[must_use]
+pub fn address_in(set: &AddressSet, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_in(&set.v4, u32::from(address)),
         IpAddr::V6(address) => is_in(&set.v6, u128::from(address)),
@@ -148,7 +219,7 @@ fn interface_in(globs: &[String], interface: Option<&str>) -> bool {
 }
 
 /// `*` is any run of characters, `?` any one. On a mismatch the last `*` takes one character more.
-pub(super) fn glob_matches(glob: &[u8], name: &[u8]) -> bool {
+pub(crate) fn glob_matches(glob: &[u8], name: &[u8]) -> bool {
     let (mut glob_at, mut name_at) = (0, 0);
     let mut last_star = None;
     while name_at < name.len() {

@@ -5,6 +5,7 @@ mod boot;
 mod confirm;
 mod containers;
 mod edits;
+mod explain;
 mod interfaces;
 mod lifecycle;
 mod lists;

@@ -10,6 +10,7 @@ use firewall_agent::{
         evaluate::{Decision, Probe, ProbeProtocol, evaluate},
         model::{Action, AddressSet, Direction, ProtocolMatch, Ranges, Rule, Timers, ValidPolicy},
     },
+    trial::{Question, Way},
 };
 use firewall_common::{
     address::Address,
@@ -168,6 +169,36 @@ impl Subject {
         }
         let expected = evaluate(&self.policy, &probe);
         check(&probe, expected, judged.rule, judged.verdict)
+    }
+
+    /// A packet near the edges of a rule, or anywhere, as an operator asks about it. None where there cannot be one.
+    pub(crate) fn question(&self, random: &mut Random) -> Option<Question> {
+        let (probe, _) = self.probe(random);
+        let (protocol, ports, icmp) = match probe.protocol {
+            ProbeProtocol::Ports {
+                protocol,
+                source,
+                destination,
+            } => (protocol, (source, destination), None),
+            ProbeProtocol::Icmp { kind, code } if probe.source.is_ipv4() => (1, (0, 0), Some((kind, code))),
+            ProbeProtocol::Icmp { kind, code } => (58, (0, 0), Some((kind, code))),
+            ProbeProtocol::Number(number) => (number, (0, 0), None),
+        };
+        let question = Question {
+            way: match probe.direction {
+                Direction::Out => Way::Out,
+                Direction::In | Direction::Forward => Way::In,
+            },
+            protocol,
+            source: probe.source,
+            destination: probe.destination,
+            source_port: ports.0,
+            destination_port: ports.1,
+            icmp,
+            interface: probe.interface.map(str::to_owned),
+            vlan: probe.vlan.filter(|vlan| *vlan <= 4094),
+        };
+        question.check().is_ok().then_some(question)
     }
 
     /// A packet near the edges of a rule, or anywhere.

@@ -5,6 +5,7 @@
 //! which needs root. That the comparison can fail is shown by the same comparison on images of slightly different policies.
 
 mod compare;
+mod explain;
 mod generate;
 mod large;
 

@@ -14,7 +14,10 @@ mod status;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::SshConnection;
+use crate::{
+    state::SshConnection,
+    trial::{Explanation, Question},
+};
 
 pub use ban::{BanInfo, BanList, BansChanged, NewBan};
 pub use confirm::{Apply, Confirm, ConfirmStatus, NewFile};
@@ -139,6 +142,8 @@ pub enum Request {
     },
     /// What was counted.
     Counters {},
+    /// Why a packet passes or does not, by what is in force; changes nothing.
+    Explain(Box<Question>),
 }
 
 impl Request {
@@ -165,7 +170,8 @@ impl Request {
             | Self::SetShow { .. }
             | Self::BanList {}
             | Self::FlowList { .. }
-            | Self::Counters {} => false,
+            | Self::Counters {}
+            | Self::Explain(_) => false,
         }
     }
 
@@ -193,6 +199,7 @@ impl Request {
             Self::FlowList { .. } => "flow-list",
             Self::FlowDelete { .. } => "flow-delete",
             Self::Counters {} => "counters",
+            Self::Explain(_) => "explain",
         }
     }
 }
@@ -243,6 +250,8 @@ pub enum Response {
     FlowsDeleted(FlowsDeleted),
     /// To [`Request::Counters`].
     Counters(Counters),
+    /// To [`Request::Explain`].
+    Explanation(Box<Explanation>),
 }
 
 #[cfg(test)]

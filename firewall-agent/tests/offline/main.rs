@@ -1,0 +1,4 @@
+//! Commands of `fwctl` that work on files, as operators run them: without root and without an agent.
+
+mod explain;
+mod run;
