@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod engine;
 pub mod policy;
 pub mod prefix_set;
+pub mod replay;
 pub mod settings;
 pub mod state;
 pub mod telemetry;

@@ -10,12 +10,15 @@ mod flows;
 mod man;
 mod output;
 mod policy_files;
+mod progress;
 mod reload;
+mod replay;
 mod rule;
 mod set;
 mod span;
 mod status;
 mod unban;
+mod words;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -45,6 +48,7 @@ Examples:
   fwctl ban 203.0.113.66 --for 2h            drop everything from and to an address
   fwctl counters --watch
   fwctl explain in tcp 203.0.113.7:51000 10.0.1.10:443
+  fwctl replay web.pcap --policy web.toml --local 10.0.1.10
 
 Exit codes:
   0  done
@@ -120,6 +124,8 @@ enum Command {
     Counters(counters::Counters),
     /// Says why a packet passes or does not, by what is in force or by files.
     Explain(explain::Explain),
+    /// Judges the packets of a capture by a policy; needs no root and no agent.
+    Replay(replay::ReplayCapture),
     /// Prints a completion script for a shell.
     Completions(completions::Completions),
     /// Writes manual pages.
@@ -179,6 +185,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Flows(command) => command.run(&mut agent, &mut output),
         Command::Counters(command) => command.run(&mut agent, &mut output),
         Command::Explain(command) => command.run(&mut agent, &mut output),
+        Command::Replay(command) => command.run(&mut output),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };

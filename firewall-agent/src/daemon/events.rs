@@ -34,7 +34,7 @@ impl Agent {
                 interface = interface_name(event.interface),
                 length = event.length,
                 "{}",
-                Packet(event)
+                PacketLine(event)
             );
         }
     }
@@ -58,9 +58,9 @@ const fn verdict(number: u8) -> &'static str {
 }
 
 /// An event in a line: `tcp 192.0.2.1:4711 -> 198.51.100.7:22`.
-struct Packet<'a>(&'a Event);
+pub(crate) struct PacketLine<'a>(pub(crate) &'a Event);
 
-impl fmt::Display for Packet<'_> {
+impl fmt::Display for PacketLine<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let event = self.0;
         let (Some(source), Some(destination)) = (
@@ -115,15 +115,22 @@ mod tests {
             ..Event::zeroed()
         };
         assert_eq!(
-            Packet(&event).to_string(),
+            PacketLine(&event).to_string(),
             "tcp 192.0.2.1:4711 -> 198.51.100.7:22"
         );
         (event.protocol, event.destination_port) = (1, 0x0800);
-        assert_eq!(Packet(&event).to_string(), "icmp 8/0 192.0.2.1 -> 198.51.100.7");
+        assert_eq!(
+            PacketLine(&event).to_string(),
+            "icmp 8/0 192.0.2.1 -> 198.51.100.7"
+        );
         event.family = 6;
         event.protocol = 112;
-        assert!(Packet(&event).to_string().starts_with("protocol 112 c000:201::"));
+        assert!(
+            PacketLine(&event)
+                .to_string()
+                .starts_with("protocol 112 c000:201::")
+        );
         (event.family, event.ether_type) = (0, 0x8863);
-        assert_eq!(Packet(&event).to_string(), "EtherType 0x8863");
+        assert_eq!(PacketLine(&event).to_string(), "EtherType 0x8863");
     }
 }

@@ -34,6 +34,7 @@ pub(crate) use chain::chain;
 pub(crate) use command::command_line;
 pub use command::main;
 pub(crate) use describe::{action, addresses, protocol_name, protocol_number, protocols};
+pub(crate) use events::PacketLine;
 pub(crate) use flows::states;
 pub(crate) use in_force::{InForce, default_name, default_names};
 pub use lists::ListEdit;

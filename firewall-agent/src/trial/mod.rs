@@ -9,6 +9,7 @@ mod question;
 mod subject;
 mod walk;
 
+pub(crate) use explain::verdict_name;
 pub use explain::{Explanation, NOW_TICKS, Step, Tried, explain};
 pub use packet::frame;
 pub use question::{Question, QuestionError, Way};

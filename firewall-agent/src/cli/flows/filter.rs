@@ -2,7 +2,10 @@
 
 use ipnet::IpNet;
 
-use crate::{control::protocol::FlowFilter, daemon::protocol_number};
+use crate::{
+    cli::words::{network, protocol},
+    control::protocol::FlowFilter,
+};
 
 /// Conditions on flows; all must hold.
 #[derive(Debug, clap::Args)]
@@ -38,15 +41,4 @@ impl From<Filter> for FlowFilter {
             state: filter.state,
         }
     }
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
-    address
-        .or_else(|_| text.parse())
-        .map_err(|_| "neither an address nor a network such as 10.0.0.0/8".to_owned())
-}
-
-fn protocol(text: &str) -> Result<u8, String> {
-    protocol_number(text).ok_or_else(|| "neither a known protocol nor a number from 0 to 255".to_owned())
 }

@@ -1,0 +1,18 @@
+//! Words of the command line that several commands take.
+
+use ipnet::IpNet;
+
+use crate::daemon::protocol_number;
+
+/// An address or a network.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| "neither an address nor a network such as 10.0.0.0/8".to_owned())
+}
+
+/// A protocol by name or number.
+pub(super) fn protocol(text: &str) -> Result<u8, String> {
+    protocol_number(text).ok_or_else(|| "neither a known protocol nor a number from 0 to 255".to_owned())
+}
