@@ -81,9 +81,7 @@ impl HostEngine {
                 ],
                 abi_version: ABI_VERSION,
                 clock_shift: clock.shift,
-                flow_mask: sizes.buckets - 1,
-                half_flow_mask: sizes.buckets - 1,
-                ..Control::zeroed()
+                ..Control::zeroed().with_flow_tables(sizes.buckets, sizes.buckets)
             },
             images: [const { None }; SLOTS],
             flows: HostBuckets::new(sizes.buckets),
@@ -244,7 +242,7 @@ impl HostEngine {
         Table {
             buckets: &self.flows,
             mask: self.control.flow_mask,
-            filter_mask: self.control.filter_mask(),
+            filter_mask: self.control.filter_mask,
         }
     }
 
@@ -252,7 +250,7 @@ impl HostEngine {
         Table {
             buckets: &self.half_flows,
             mask: self.control.half_flow_mask,
-            filter_mask: self.control.filter_mask(),
+            filter_mask: self.control.filter_mask,
         }
     }
 

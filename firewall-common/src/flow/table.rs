@@ -445,10 +445,14 @@ impl<'a, B: Buckets> Table<'a, B> {
         self.buckets.bucket(self.secondary_index(hash))
     }
 
-    /// The live flow of this key, for packets that most probably have one. As [`Self::find`], but the preferred way is
-    /// looked at first, then the filter, before the index.
+    /// The live flow of this key. As [`Self::find`], but the preferred way is looked at before the index, and the filter
+    /// between the two. Where a flow is not `expected`, the filter is first: it spares packets of no flow the entry, which
+    /// lies in no cache, and costs those of a flow two or three nanoseconds.
     #[inline(always)]
-    pub fn find_live(&self, words: &[u64; 5], hash: u64) -> Option<Found<'a>> {
+    pub fn find_live(&self, words: &[u64; 5], hash: u64, expected: bool) -> Option<Found<'a>> {
+        if !expected && !self.may_hold(hash) {
+            return None;
+        }
         match self.primary(hash)?.find_preferred(words, hash) {
             Some(found) => Some(found),
             None if self.may_hold(hash) => self.find(words, hash),

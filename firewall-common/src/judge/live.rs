@@ -40,11 +40,13 @@ impl<A: Buckets> LiveFlows<'_, A> {
     /// What the table says; `acknowledges` is the acknowledgement number of an outgoing TCP segment.
     #[inline(always)]
     fn look_up(&self, key: &FlowKey, hash: u64, acknowledges: Option<u32>) -> Assured {
-        let Some(found) = self.table.find_live(key.words(), hash) else {
+        // A segment in mid-flow most probably has a flow; a datagram is as likely one of a flood.
+        let is_segment = key.protocol == protocol::TCP;
+        let Some(found) = self.table.find_live(key.words(), hash, is_segment) else {
             return Assured::Unknown;
         };
         let flow = found.flow();
-        let steady = if key.protocol == protocol::TCP {
+        let steady = if is_segment {
             matches!(flow.state, State::Established | State::HalfClosed)
         } else {
             matches!(flow.state, State::Replied | State::Echo | State::Other)

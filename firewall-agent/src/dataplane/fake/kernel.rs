@@ -364,7 +364,7 @@ impl Inner {
     }
 
     pub(super) fn create(&mut self) {
-        let mask = u32::try_from(FLOW_BUCKETS - 1).unwrap_or(0);
+        let buckets = u32::try_from(FLOW_BUCKETS).unwrap_or(1);
         self.present = true;
         self.lists = None;
         self.bans = Bans::new();
@@ -373,9 +373,7 @@ impl Inner {
             abi_version: ABI_VERSION,
             clock_shift: SCALE.shift,
             clock_cell_ticks: self.control.clock_cell_ticks,
-            flow_mask: mask,
-            half_flow_mask: mask,
-            ..Control::zeroed()
+            ..Control::zeroed().with_flow_tables(buckets, buckets)
         };
         self.counters = CounterSnapshot {
             rules: vec![RuleCounter::default(); usize::from(RULE_COUNTERS)],

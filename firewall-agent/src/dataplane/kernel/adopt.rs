@@ -86,9 +86,7 @@ fn create(
         seed: random_seed()?,
         abi_version: ABI_VERSION,
         clock_shift: clock.scale().shift,
-        flow_mask: maps.sizes.flow_buckets - 1,
-        half_flow_mask: maps.sizes.half_flow_buckets - 1,
-        ..Control::zeroed()
+        ..Control::zeroed().with_flow_tables(maps.sizes.flow_buckets, maps.sizes.half_flow_buckets)
     });
     let mut state = State {
         object: object_identity(OBJECT),

@@ -113,14 +113,17 @@ impl Shim {
         self.count
     }
 
-    /// Enters all remote ends into the LRU hash, as clients of a server.
+    /// Enters all remote ends into the LRU hash, as clients of a server. Not in the order in which their packets come:
+    /// the hash lays its elements down in the order of entry, and would be read from one end to the other.
     pub(crate) fn fill_lru(&mut self, server: IpAddr, port: u16) -> Result<()> {
         let IpAddr::V4(server) = server else { return Ok(()) };
         let mut lru = HashMap::<_, LruKey, u64>::try_from(self.object.map_mut("LRU").context("LRU")?)?;
         let [high, low] = port.to_be_bytes();
         // The program's clock, `bpf_ktime_get_ns`.
         let seen = u64::try_from(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_nanos())?;
-        for remote in remotes(self.count) {
+        let mut entered: Vec<_> = remotes(self.count).collect();
+        entered.sort_by_key(|remote| remote.v4());
+        for remote in entered {
             let key = LruKey {
                 source: remote.v4(),
                 destination: server.octets(),
