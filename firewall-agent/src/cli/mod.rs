@@ -9,6 +9,7 @@ mod explain;
 mod flows;
 mod man;
 mod output;
+mod plan;
 mod policy_files;
 mod progress;
 mod reload;
@@ -41,6 +42,7 @@ const STYLES: Styles = Styles::styled()
 const EXAMPLES: &str = "\
 Examples:
   fwctl check /etc/firewall-agent/policy     what is wrong with the policy files, all of it
+  fwctl plan                                 what the changed files would change
   fwctl apply -m 'new mirror'                put the changed files in force, until `fwctl confirm`
   fwctl rule add debug --allow tcp/8080 --from 10.77.9.0/24
   fwctl rule delete debug
@@ -101,6 +103,8 @@ enum Command {
     Status(status::Status),
     /// Puts the policy files in force, as a whole or not at all.
     Reload(reload::Reload),
+    /// Shows what a policy would change, also for the traffic.
+    Plan(plan::Plan),
     /// Puts a policy in force until it is confirmed; the kernel goes back by itself.
     Apply(apply::Apply),
     /// Makes the change that waits for its confirmation one for good.
@@ -175,6 +179,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(command) => command.run(&mut output),
         Command::Status(command) => command.run(&mut agent, &mut output),
         Command::Reload(command) => command.run(&mut agent, &mut output),
+        Command::Plan(command) => command.run(&mut agent, &mut output),
         Command::Apply(command) => command.run(&mut agent, &mut output),
         Command::Confirm(command) => command.run(&mut agent, &mut output),
         Command::Cancel(command) => command.run(&mut agent, &mut output),

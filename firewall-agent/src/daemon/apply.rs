@@ -2,19 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use firewall_common::{
-    flow::{State, flow_flags},
-    wire::protocol,
-};
-
 use super::{
     agent::{Agent, Editor},
     candidate::{candidate, take_back_files, write_files},
     change::{report, unchanged_or},
     commit::{Occasion, Window, changes, commit_for},
     confirm::Unconfirmed,
+    lockout::Whose,
     prepare::{PrepareError, Prepared, prepare},
-    report::kernel_failure,
 };
 use crate::{
     control::protocol::{Apply, Changed, Confirm, Failure, FailureKind},
@@ -43,6 +38,13 @@ impl Agent {
         let window = self.window(by, request.confirm)?;
         let (sources, writes) = candidate(self.sources_on_disk(), request.files, &self.settings)?;
         let prepared = prepare(sources, &self.settings).map_err(PrepareError::failure)?;
+        if request.force && window.is_none() {
+            let message = "force needs a way back: a change that holds at once cuts you for good";
+            return Err(Failure::new(FailureKind::BadRequest, message).hint("say --confirm 60s"));
+        }
+        if !request.force {
+            self.refuse_lock_out(by, &prepared.policy, &prepared.image, &self.in_force())?;
+        }
         let occasion = Occasion {
             by: by.clone(),
             cause: Cause::Apply,
@@ -74,31 +76,8 @@ impl Agent {
 
     /// Whether somebody manages this host over the network now, whom a change could cut.
     fn is_managed(&self, by: &Actor) -> Result<bool, Failure> {
-        if by.from.is_some() {
-            return Ok(true);
-        }
-        let ports = &self.settings.failsafe.management_ports;
-        let kernel = self.kernel();
-        let dataplane = &kernel.dataplane;
-        let sockets = dataplane.connections().map_err(|error| kernel_failure(&error))?;
-        if sockets.iter().any(|socket| {
-            socket.opened_by_remote
-                && socket.protocol == protocol::TCP
-                && ports.contains(&socket.local.port())
-        }) {
-            return Ok(true);
-        }
-        // Connections of containers are no sockets of this host.
-        let mut found = false;
-        let visited = dataplane.visit_flows(&mut |view| {
-            found = view.key.protocol == protocol::TCP
-                && view.flow.state == State::Established
-                && view.flow.flags & flow_flags::OPENED_BY_REMOTE != 0
-                && ports.contains(&view.key.local_port);
-            !found
-        });
-        visited.map_err(|error| kernel_failure(&error))?;
-        Ok(found)
+        let managed = self.managed(by)?;
+        Ok(managed.iter().any(|one| one.whose != Whose::Failsafe))
     }
 
     fn apply_for_good(

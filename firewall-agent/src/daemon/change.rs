@@ -36,6 +36,7 @@ impl Agent {
             .refuse_unconfirmed()
             .and_then(|()| prepare(self.sources_on_disk(), &self.settings).map_err(PrepareError::failure))
             .and_then(|prepared| {
+                self.refuse_lock_out(by, &prepared.policy, &prepared.image, &self.in_force())?;
                 let occasion = Occasion {
                     by: by.clone(),
                     cause,
@@ -88,6 +89,7 @@ impl Agent {
             let failure = error.failure();
             failure.hint("nothing was changed: the policy would not be right with this edit")
         })?;
+        self.refuse_lock_out(by, &prepared.policy, &prepared.image, &self.in_force())?;
         store::replace(&edited.path, &edited.before, &edited.after).map_err(|error| not_written(&error))?;
         let occasion = Occasion {
             by: by.clone(),

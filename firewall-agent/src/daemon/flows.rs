@@ -125,7 +125,7 @@ fn state_of(name: &str) -> Result<State, Failure> {
     })
 }
 
-fn ends(view: &FlowView) -> (IpAddr, IpAddr) {
+pub(super) fn ends(view: &FlowView) -> (IpAddr, IpAddr) {
     let family = if view.key.family == Family::V4 as u8 {
         Family::V4
     } else {

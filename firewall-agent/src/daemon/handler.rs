@@ -38,6 +38,7 @@ impl Agent {
         Ok(match request {
             Request::Status {} => Response::Status(Box::new(self.status()?)),
             Request::Reload { why } => Response::Changed(self.reload(by, Cause::Reload, why)?),
+            Request::Plan { files } => Response::Plan(Box::new(self.plan(by, files)?)),
             Request::Apply(apply) => Response::Changed(self.apply(by, *apply)?),
             Request::Confirm {} => Response::Changed(self.confirm(by)?),
             Request::Cancel {} => Response::Changed(self.cancel(by)?),

@@ -660,7 +660,7 @@ fn bind<'a>(
     image.bind(&|name| numbers[name], interfaces)
 }
 
-fn glob_set(patterns: &[String]) -> Result<GlobSet, globset::Error> {
+pub(super) fn glob_set(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         set.add(Glob::new(pattern)?);

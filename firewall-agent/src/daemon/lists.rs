@@ -175,6 +175,9 @@ impl Agent {
             after: edited.text,
         };
         let policy = with_entries(&before.policy, list, &edited.touched, cause);
+        if cause == Cause::SetAdd {
+            self.refuse_listed(by, &policy, &edited.touched, &before)?;
+        }
         let files = files(&with(&sources, &on_disk));
         store::replace(&path, &on_disk.before, &on_disk.after).map_err(|error| not_written(&error))?;
         let next = Next {

@@ -37,7 +37,7 @@ pub use link::{AttachRequest, AttachedInterface, Link, ModeReason, XdpMode};
 pub use network_changes::{NetworkChanges, NetworkChangesError};
 pub use reconcile::{Failure, Reconciled, Wanted, reconcile};
 pub use status::{AdoptedSlot, Adoption, MapUsage, Repair, SlotStatus, Unloaded};
-pub use takeover::{SocketFlow, Takeover};
+pub use takeover::{Listener, SocketFlow, Takeover};
 
 use crate::prefix_set::{Change, Members};
 pub use crate::settings::AttachMode;
@@ -135,6 +135,9 @@ pub trait Dataplane: Send {
 
     /// The open connections of this host's sockets, those over loopback left out.
     fn connections(&self) -> Result<Vec<SocketFlow>, DataplaneError>;
+
+    /// Sockets of this host that take connections or packets from anybody, those on loopback left out.
+    fn listeners(&self) -> Result<Vec<Listener>, DataplaneError>;
 
     /// Enters the connections that are already open as flows of the policy in `slot`: each one for which `judge`
     /// names the counter of the rule that allows it. With `interfaces` only those that are routed through one of them

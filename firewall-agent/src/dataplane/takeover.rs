@@ -25,6 +25,15 @@ pub struct SocketFlow {
     pub interface: Option<String>,
 }
 
+/// A socket of this host that takes connections, or packets, from anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// IP protocol: TCP or UDP.
+    pub protocol: u8,
+    /// Where.
+    pub local: SocketAddr,
+}
+
 /// What came of taking over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Takeover {

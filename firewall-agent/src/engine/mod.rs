@@ -2,6 +2,7 @@
 //!
 //! Tests, explanations and replays ask it what the kernel side would say of a frame, at a time of their choosing.
 
+mod frame;
 mod tables;
 
 use bytemuck::Zeroable;
@@ -22,6 +23,7 @@ use firewall_common::{
     verdict::Decision,
 };
 
+pub use frame::Segment;
 pub use tables::{HostBuckets, HostTables};
 
 use crate::prefix_set::{Change, Full, Members};
@@ -123,6 +125,12 @@ impl HostEngine {
             flags: slot_flags::LOADED,
             timeouts_ticks,
         };
+    }
+
+    /// Ends all flows.
+    pub fn forget_flows(&mut self) {
+        self.flows = HostBuckets::new(self.control.flow_mask + 1);
+        self.half_flows = HostBuckets::new(self.control.half_flow_mask + 1);
     }
 
     /// Changes what is in force, as the agent does it: by one word.

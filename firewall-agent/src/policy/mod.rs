@@ -9,6 +9,7 @@ mod addresses;
 mod check;
 mod coverage;
 mod day;
+pub mod difference;
 pub mod edit;
 pub mod evaluate;
 mod expect;

@@ -26,11 +26,13 @@ pub struct SshConnection {
 
 impl SshConnection {
     /// The connection that this process was started in: of its own environment, else of the nearest parent's that has
-    /// one, since `sudo` takes the variable away.
+    /// one, since `sudo` takes the variable away. Where it is set and empty there is none.
     #[must_use]
     pub fn of_this_process() -> Option<Self> {
-        let own = env::var(VARIABLE).ok();
-        own.as_deref().and_then(Self::parse).or_else(of_parents)
+        match env::var_os(VARIABLE) {
+            Some(own) => Self::parse(&own.to_string_lossy()),
+            None => of_parents(),
+        }
     }
 
     /// `192.0.2.7 50522 10.77.2.10 22`, as in the variable `SSH_CONNECTION`.

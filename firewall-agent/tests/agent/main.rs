@@ -8,6 +8,7 @@ mod exposition;
 mod fwctl;
 mod host;
 mod lists;
+mod lockout;
 mod metrics;
 mod running;
 mod start;

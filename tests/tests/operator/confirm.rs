@@ -5,7 +5,7 @@ use std::{thread::sleep, time::Duration};
 use firewall_tests::wait::wait_until;
 use nix::sys::signal::Signal;
 
-use crate::site::{MANAGER, STRANGER, Site, WEB};
+use crate::site::{MANAGER, STRANGER, Site, WEB, exchange};
 
 const MORE: &str = "\n[[rule]]\nname = \"more\"\nallow = \"tcp/8080\"\nfrom = \"any\"\n";
 
@@ -175,4 +175,50 @@ fn an_agent_that_is_killed_while_it_applies_leaves_old_or_new() {
         assert!(site.connect(STRANGER, 8080).is_none());
     }
     assert!(seen[0], "no delay was short enough");
+}
+
+#[test]
+fn a_lock_out_is_refused_with_rule_file_and_line_and_forced_with_a_way_back_only() {
+    let mut site = Site::new();
+    let office = "\n[[rule]]\nname = \"office\"\nallow = \"ssh\"\nfrom = \"10.77.2.1\"\n";
+    site.write("web.toml", &format!("{WEB}{office}"));
+    site.start();
+    let ssh = site.listen(22);
+    let mut session = site.connect(STRANGER, 22).expect("the rule lets it in");
+    let (mut other_end, peer) = ssh.accept().expect("it has come");
+    let connection = format!("{STRANGER} {} 10.77.2.10 22", peer.port());
+
+    site.write("web.toml", WEB);
+    for words in ["apply --confirm 60s", "apply --no-confirm", "reload"] {
+        let refused = site.fwctl_over(&connection, words);
+        assert_eq!(refused.code, Some(1), "{words}: {refused:?}");
+        for part in ["your own connection", "`office`", "web.toml:9", "hint:"] {
+            assert!(refused.stderr.contains(part), "{words}, {part}: {refused:?}");
+        }
+    }
+    assert!(exchange(&mut session, &mut other_end), "it was not cut");
+    let planned = site.fwctl_over(&connection, "plan");
+    assert_eq!(planned.code, Some(1), "{planned:?}");
+    assert!(
+        planned.stdout.contains("- rule office") && planned.stdout.contains("would be cut"),
+        "{planned:?}"
+    );
+    assert_eq!(site.fwctl_over(&connection, "apply --force").code, Some(2));
+
+    // Forced, it is cut, and comes back by itself.
+    let forced = site.fwctl_over(&connection, "apply --confirm 4s --force");
+    assert_eq!(forced.code, Some(0), "{forced:?}");
+    assert!(!exchange(&mut session, &mut other_end), "it is cut");
+    let back = wait_until(Duration::from_secs(10), || site.connect(STRANGER, 22).is_some());
+    assert!(back, "the kernel has gone back");
+
+    // The failsafe's own are not concerned.
+    assert!(site.connect(MANAGER, 22).is_some(), "managers get in");
+    // Connections that nobody has accepted end with what listens.
+    drop((session, other_end, ssh));
+    let managers = format!("{MANAGER} 50000 10.77.2.10 22");
+    let other = wait_until(Duration::from_secs(20), || {
+        site.fwctl_over(&managers, "apply --no-confirm").code == Some(0)
+    });
+    assert!(other, "{:?}", site.fwctl_over(&managers, "apply --no-confirm"));
 }

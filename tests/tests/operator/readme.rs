@@ -110,6 +110,7 @@ impl Machine {
             .args(["-c", command])
             .current_dir(workspace())
             .env("PATH", path)
+            .env("SSH_CONNECTION", "")
             .env("FIREWALL_AGENT_SOCKET", &self.site.socket)
             .output()
             .expect("there is a shell");

@@ -231,8 +231,14 @@ impl Site {
 
     /// `fwctl` with these words, which are separated by blanks.
     pub(crate) fn fwctl(&self, words: &str) -> Ended {
+        self.fwctl_over("", words)
+    }
+
+    /// The same in an SSH session: `CLIENT PORT SERVER PORT`.
+    pub(crate) fn fwctl_over(&self, ssh: &str, words: &str) -> Ended {
         let mut command = self.server.command(env!("CARGO_BIN_EXE_suite-fwctl"));
         command
+            .env("SSH_CONNECTION", ssh)
             .arg("--socket")
             .arg(&self.socket)
             .args(words.split_whitespace());

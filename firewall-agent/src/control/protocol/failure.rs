@@ -22,6 +22,8 @@ pub enum FailureKind {
     Conflict,
     /// The policy has errors.
     Policy,
+    /// The policy would cut who manages the host.
+    LockOut,
     /// The kernel, or the disk, refused.
     Failed,
 }

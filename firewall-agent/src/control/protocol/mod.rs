@@ -8,6 +8,7 @@ mod confirm;
 mod counters;
 mod failure;
 mod flow;
+mod plan;
 mod rule;
 mod set;
 mod status;
@@ -24,6 +25,7 @@ pub use confirm::{Apply, Confirm, ConfirmStatus, NewFile};
 pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
 pub use failure::{Failure, FailureKind, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, Flows, FlowsDeleted};
+pub use plan::{Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RuleDifference};
 pub use rule::{Changed, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
 pub use set::{ListDetail, ListSummary, Lists};
 pub use status::{
@@ -58,6 +60,12 @@ pub enum Request {
         /// Why, for the revision.
         #[serde(default)]
         why: Option<String>,
+    },
+    /// What a policy would change.
+    Plan {
+        /// Texts that stand in for policy files; the files as they are on disk where there are none.
+        #[serde(default)]
+        files: Vec<NewFile>,
     },
     /// Put a policy in force, for good or until it is confirmed.
     Apply(Box<Apply>),
@@ -164,6 +172,7 @@ impl Request {
             | Self::Unban { .. }
             | Self::FlowDelete { .. } => true,
             Self::Status {}
+            | Self::Plan { .. }
             | Self::RuleList {}
             | Self::RuleShow { .. }
             | Self::SetList {}
@@ -181,6 +190,7 @@ impl Request {
         match self {
             Self::Status {} => "status",
             Self::Reload { .. } => "reload",
+            Self::Plan { .. } => "plan",
             Self::Apply(_) => "apply",
             Self::Confirm {} => "confirm",
             Self::Cancel {} => "cancel",
@@ -230,6 +240,8 @@ pub enum Reply {
 pub enum Response {
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Plan`].
+    Plan(Box<Plan>),
     /// To requests that change the policy.
     Changed(Changed),
     /// To [`Request::RuleList`].

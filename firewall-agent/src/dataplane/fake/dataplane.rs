@@ -21,7 +21,7 @@ use crate::{
     compile::timeouts::timeouts,
     dataplane::{
         AdoptedSlot, Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot,
-        Dataplane, DataplaneError, EventStream, FlowTable, FlowView, Link, LoadedSlot, MapUsage,
+        Dataplane, DataplaneError, EventStream, FlowTable, FlowView, Link, Listener, LoadedSlot, MapUsage,
         NetworkChanges, SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover, Unloaded,
         flow_scan::{FlowContext, delete, scan},
         generation::checked_header,
@@ -326,6 +326,10 @@ impl Dataplane for FakeDataplane {
 
     fn connections(&self) -> Result<Vec<SocketFlow>, DataplaneError> {
         Ok(self.inner()?.sockets.clone())
+    }
+
+    fn listeners(&self) -> Result<Vec<Listener>, DataplaneError> {
+        Ok(self.inner()?.listeners.clone())
     }
 
     fn take_over(

@@ -23,8 +23,8 @@ use tokio::sync::{mpsc, watch};
 use super::FakeDataplane;
 use crate::dataplane::{
     AttachMode, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot, DataplaneError,
-    FlowTable, ImageDigest, Link, ModeReason, SlotStatus, SocketFlow, XdpMode, flow_scan::FlowContext,
-    image_digest,
+    FlowTable, ImageDigest, Link, Listener, ModeReason, SlotStatus, SocketFlow, XdpMode,
+    flow_scan::FlowContext, image_digest,
 };
 use crate::prefix_set::{HeapMemory, PrefixSets};
 
@@ -88,6 +88,7 @@ pub(super) struct Inner {
     pub(super) addresses: usize,
     pub(super) own_addresses: BTreeSet<IpAddr>,
     pub(super) sockets: Vec<SocketFlow>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) events_out: Option<mpsc::UnboundedReceiver<Event>>,
     pub(super) changes: watch::Sender<u64>,
@@ -134,6 +135,7 @@ impl FakeKernel {
             addresses: 0,
             own_addresses: BTreeSet::new(),
             sockets: Vec::new(),
+            listeners: Vec::new(),
             events,
             events_out: Some(events_out),
             changes: watch::Sender::new(0),
@@ -193,6 +195,11 @@ impl FakeKernel {
     /// Sets the open sockets that [`Dataplane::take_over`](crate::dataplane::Dataplane::take_over) finds.
     pub fn set_sockets(&self, sockets: Vec<SocketFlow>) {
         self.lock().sockets = sockets;
+    }
+
+    /// Sets the sockets that take connections.
+    pub fn set_listeners(&self, listeners: Vec<Listener>) {
+        self.lock().listeners = listeners;
     }
 
     /// Lets time pass.

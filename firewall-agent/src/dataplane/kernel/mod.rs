@@ -38,8 +38,8 @@ use firewall_common::{abi::SLOTS, abi::names, cell::Cell, flow::FlowKey, image::
 
 use super::{
     Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot, Dataplane,
-    DataplaneError, EventStream, FlowView, Link, LoadedSlot, MapUsage, NetworkChanges, SlotImage, SlotStatus,
-    SocketFlow, Takeover, Unloaded,
+    DataplaneError, EventStream, FlowView, Link, Listener, LoadedSlot, MapUsage, NetworkChanges, SlotImage,
+    SlotStatus, SocketFlow, Takeover, Unloaded,
 };
 use crate::{
     prefix_set::{Change, Members},
@@ -240,6 +240,13 @@ impl Dataplane for KernelDataplane {
 
     fn connections(&self) -> Result<Vec<SocketFlow>, DataplaneError> {
         flows::open_connections(None)
+    }
+
+    fn listeners(&self) -> Result<Vec<Listener>, DataplaneError> {
+        sockets::listeners().map_err(|source| DataplaneError::Netlink {
+            action: "list sockets",
+            source,
+        })
     }
 
     fn take_over(

@@ -11,6 +11,8 @@ use std::{
 
 use firewall_common::{flow::flow_flags, wire::protocol};
 
+use crate::dataplane::Listener;
+
 /// One socket as the kernel lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Socket {
@@ -49,6 +51,26 @@ pub(super) struct Connection {
 ///
 /// The kernel is asked by `sock_diag`; where it lacks that (a module that cannot be loaded), `/proc/net` is read.
 pub(super) fn connections() -> io::Result<Vec<Connection>> {
+    Ok(connections_among(&sockets()?))
+}
+
+/// Sockets that take connections or packets from anybody, those on loopback left out.
+pub(super) fn listeners() -> io::Result<Vec<Listener>> {
+    let sockets = sockets()?.into_iter().map(canonical);
+    let listens = |socket: &Socket| match socket.protocol {
+        protocol::TCP => socket.state == state::LISTEN,
+        _ => socket.state == state::CLOSE && socket.remote.port() == 0,
+    };
+    let outside = sockets.filter(|socket| listens(socket) && !socket.local.ip().is_loopback());
+    Ok(outside
+        .map(|socket| Listener {
+            protocol: socket.protocol,
+            local: socket.local,
+        })
+        .collect())
+}
+
+fn sockets() -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for protocol in [protocol::TCP, protocol::UDP] {
         match diag::sockets(protocol) {
@@ -56,7 +78,7 @@ pub(super) fn connections() -> io::Result<Vec<Connection>> {
             Err(_) => sockets.extend(proc::sockets(protocol)?),
         }
     }
-    Ok(connections_among(&sockets))
+    Ok(sockets)
 }
 
 fn connections_among(sockets: &[Socket]) -> Vec<Connection> {
