@@ -5,6 +5,7 @@ mod ban;
 mod check;
 mod completions;
 mod counters;
+mod events;
 mod explain;
 mod flows;
 mod man;
@@ -49,6 +50,7 @@ Examples:
   fwctl set add drop 192.0.2.0/24            put a network into the block list `drop`
   fwctl ban 203.0.113.66 --for 2h            drop everything from and to an address
   fwctl counters --watch
+  fwctl events --follow --verdict drop
   fwctl explain in tcp 203.0.113.7:51000 10.0.1.10:443
   fwctl replay web.pcap --policy web.toml --local 10.0.1.10
 
@@ -126,6 +128,8 @@ enum Command {
     Flows(flows::Flows),
     /// Shows what was counted, by rule, by reason and by interface.
     Counters(counters::Counters),
+    /// Shows packets that were logged, as they come or those of late.
+    Events(events::Events),
     /// Says why a packet passes or does not, by what is in force or by files.
     Explain(explain::Explain),
     /// Judges the packets of a capture by a policy; needs no root and no agent.
@@ -189,6 +193,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Unban(command) => command.run(&mut agent, &mut output),
         Command::Flows(command) => command.run(&mut agent, &mut output),
         Command::Counters(command) => command.run(&mut agent, &mut output),
+        Command::Events(command) => command.run(&mut agent, &mut output),
         Command::Explain(command) => command.run(&mut agent, &mut output),
         Command::Replay(command) => command.run(&mut output),
         Command::Completions(command) => command.run(),
@@ -282,6 +287,12 @@ impl Agent {
             None => self.client.insert(Client::connect(&self.socket)?),
         };
         Ok(client.ask(request)?)
+    }
+
+    /// A further answer to a question that has many.
+    fn next(&mut self) -> Result<Response, CliError> {
+        let broken = || ClientError::Broken(std::io::ErrorKind::NotConnected.into());
+        Ok(self.client.as_mut().ok_or_else(broken)?.next_answer()?)
     }
 }
 

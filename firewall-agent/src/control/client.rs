@@ -76,13 +76,13 @@ impl Client {
         let reply = self.read()?;
         if reply.is_empty() {
             written.map_err(ClientError::Broken)?;
-            return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into()));
         }
-        let envelope: ReplyEnvelope = serde_json::from_slice(&reply).map_err(ClientError::NotAReply)?;
-        match envelope.reply {
-            Reply::Ok(response) => Ok(*response),
-            Reply::Error(failure) => Err(ClientError::Refused(failure)),
-        }
+        response(&reply)
+    }
+
+    /// Waits for a further answer to a question that has many.
+    pub fn next_answer(&mut self) -> Result<Response, ClientError> {
+        response(&self.read()?)
     }
 
     fn read(&mut self) -> Result<Vec<u8>, ClientError> {
@@ -96,5 +96,16 @@ impl Client {
             Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(ClientError::Broken(error)),
             _ => Ok(reply),
         }
+    }
+}
+
+fn response(reply: &[u8]) -> Result<Response, ClientError> {
+    if reply.is_empty() {
+        return Err(ClientError::Broken(io::ErrorKind::UnexpectedEof.into()));
+    }
+    let envelope: ReplyEnvelope = serde_json::from_slice(reply).map_err(ClientError::NotAReply)?;
+    match envelope.reply {
+        Reply::Ok(response) => Ok(*response),
+        Reply::Error(failure) => Err(ClientError::Refused(failure)),
     }
 }

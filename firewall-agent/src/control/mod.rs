@@ -11,4 +11,4 @@ pub mod protocol;
 mod server;
 
 pub use access::{AccessError, AccessRules, Peer, Privilege};
-pub use server::{Handler, Limits, Server, ServerError};
+pub use server::{EventReceiver, Handler, Limits, Server, ServerError};

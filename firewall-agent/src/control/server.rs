@@ -11,6 +11,10 @@ use std::{
 
 use tokio::{
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    sync::broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
     task::spawn_blocking,
 };
 use tracing::{debug, info, warn};
@@ -18,7 +22,10 @@ use tracing::{debug, info, warn};
 use super::{
     AccessRules, Peer, Privilege,
     framing::{Bounds, Lines, ReadError, write_line},
-    protocol::{Failure, FailureKind, Reply, ReplyEnvelope, Request, RequestEnvelope, Response, VERSION},
+    protocol::{
+        EventFilter, EventInfo, Events, Failure, FailureKind, Reply, ReplyEnvelope, Request, RequestEnvelope,
+        Response, VERSION,
+    },
 };
 
 /// What a client may take of the agent.
@@ -57,10 +64,27 @@ impl Default for Limits {
     }
 }
 
+/// Log events as they come. Who is too slow loses the oldest.
+pub type EventReceiver = broadcast::Receiver<Arc<EventInfo>>;
+
+/// How often a client that watches hears something, so that one that is gone is noticed.
+const PULSE: Duration = Duration::from_secs(10);
+
+/// How long a client that watches may take nothing before it is left.
+const WATCHER_PATIENCE: Duration = Duration::from_mins(2);
+
+/// Events in one reply.
+const EVENT_BATCH: usize = 256;
+
 /// Does what is asked. Called on a thread that may block.
 pub trait Handler: Send + Sync + 'static {
     /// The peer may do what it asks for: the server has checked.
     fn handle(&self, peer: &Peer, request: Request) -> Result<Response, Failure>;
+
+    /// What is remembered of log events, and what comes from now on. May be called on any thread.
+    fn follow(&self, _filter: &EventFilter, _recent: u32) -> Result<(Events, EventReceiver), Failure> {
+        Err(Failure::new(FailureKind::BadRequest, "there are no events here"))
+    }
 }
 
 /// Why the socket cannot be served.
@@ -277,7 +301,13 @@ impl Client {
         loop {
             let reply = match lines.next().await {
                 Ok(None) => return,
-                Ok(Some(line)) => self.answer(&peer, &line).await,
+                Ok(Some(line)) => match Self::wish(&peer, &line) {
+                    Ok(Wish::Answer(envelope)) => self.answer(&peer, envelope).await,
+                    Ok(Wish::Events(filter, recent)) => {
+                        return self.events(&mut writer, &filter, recent).await;
+                    }
+                    Err(failure) => Reply::Error(failure),
+                },
                 Err(error) => {
                     debug!(uid = peer.actor.uid, %error, "a client of the control socket is dropped");
                     if !matches!(error, ReadError::Io(_)) {
@@ -293,15 +323,42 @@ impl Client {
         }
     }
 
-    async fn answer(&self, peer: &Peer, line: &[u8]) -> Reply {
-        let envelope = match parse(line) {
-            Ok(envelope) => envelope,
-            Err(failure) => return Reply::Error(failure),
-        };
-        let request = envelope.request;
-        if request.is_write() && peer.privilege < Privilege::Write {
-            return Reply::Error(denied(peer));
+    /// What a client wants, if it may have it.
+    fn wish(peer: &Peer, line: &[u8]) -> Result<Wish, Failure> {
+        let envelope = parse(line)?;
+        if envelope.request.is_write() && peer.privilege < Privilege::Write {
+            return Err(denied(peer));
         }
+        Ok(match envelope.request {
+            Request::EventFollow { filter, recent } => Wish::Events(filter, recent),
+            _ => Wish::Answer(Box::new(envelope)),
+        })
+    }
+
+    /// Sends events until the client goes away. It is never waited for: what it does not take in time it loses.
+    async fn events(&self, writer: &mut OwnedWriteHalf, filter: &EventFilter, recent: u32) {
+        let (remembered, mut receiver) = match self.handler.follow(filter, recent) {
+            Ok(followed) => followed,
+            Err(failure) => {
+                self.send(writer, Reply::Error(failure)).await;
+                return;
+            }
+        };
+        let mut batch = remembered;
+        loop {
+            let reply = Reply::Ok(Box::new(Response::Events(batch)));
+            if !self.send_within(writer, reply, WATCHER_PATIENCE).await {
+                return;
+            }
+            batch = match next_batch(&mut receiver, filter).await {
+                Some(batch) => batch,
+                None => return,
+            };
+        }
+    }
+
+    async fn answer(&self, peer: &Peer, envelope: Box<RequestEnvelope>) -> Reply {
+        let request = envelope.request;
         let (handler, mut peer) = (self.handler.clone(), peer.clone());
         peer.actor.from = envelope.ssh;
         match spawn_blocking(move || handler.handle(&peer, request)).await {
@@ -316,6 +373,10 @@ impl Client {
 
     /// False where the client does not take it.
     async fn send(&self, writer: &mut OwnedWriteHalf, reply: Reply) -> bool {
+        self.send_within(writer, reply, self.limits.reply).await
+    }
+
+    async fn send_within(&self, writer: &mut OwnedWriteHalf, reply: Reply, patience: Duration) -> bool {
         let envelope = ReplyEnvelope {
             version: VERSION,
             reply,
@@ -323,7 +384,46 @@ impl Client {
         let Ok(line) = serde_json::to_vec(&envelope) else {
             return false;
         };
-        write_line(writer, line, self.limits.reply).await.is_ok()
+        write_line(writer, line, patience).await.is_ok()
+    }
+}
+
+/// What a client wants.
+enum Wish {
+    /// An answer.
+    Answer(Box<RequestEnvelope>),
+    /// Events for as long as it listens.
+    Events(EventFilter, u32),
+}
+
+/// The next events that are wanted, or none where nothing has come for a while; `None` where nothing will come any
+/// more.
+async fn next_batch(receiver: &mut EventReceiver, filter: &EventFilter) -> Option<Events> {
+    let mut batch = Events::default();
+    let deadline = tokio::time::Instant::now() + PULSE;
+    loop {
+        let is_empty = batch.events.is_empty() && batch.lost == 0;
+        let next = if is_empty {
+            match tokio::time::timeout_at(deadline, receiver.recv()).await {
+                Ok(next) => next,
+                Err(_) => return Some(batch),
+            }
+        } else {
+            match receiver.try_recv() {
+                Ok(event) => Ok(event),
+                Err(TryRecvError::Lagged(lost)) => Err(RecvError::Lagged(lost)),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Some(batch),
+            }
+        };
+        match next {
+            Ok(event) if filter.takes(&event) => batch.events.push((*event).clone()),
+            Ok(_) => {}
+            Err(RecvError::Lagged(lost)) => batch.lost += lost,
+            Err(RecvError::Closed) => return None,
+        }
+        if batch.events.len() >= EVENT_BATCH {
+            return Some(batch);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     bans::BanBook,
     chain::chain,
     confirm::{Ended, Unconfirmed},
+    event_feed::EventFeed,
     in_force::InForce,
     kernel::Kernel,
     prepare,
@@ -68,6 +69,8 @@ pub struct Agent {
     unconfirmed: RwLock<Option<Arc<Unconfirmed>>>,
     /// How the last one that was not confirmed has ended.
     ended: Mutex<Option<Ended>>,
+    /// Log events on their way to those who watch.
+    pub(super) events: EventFeed,
 }
 
 impl Agent {
@@ -90,6 +93,7 @@ impl Agent {
             looked_at: Mutex::new(None),
             unconfirmed: RwLock::new(None),
             ended: Mutex::new(None),
+            events: EventFeed::new(),
         }
     }
 

@@ -13,18 +13,19 @@ use firewall_common::{
 use nix::net::if_::if_indextoname;
 
 use super::{agent::Agent, describe};
+use crate::control::{
+    EventReceiver,
+    protocol::{EventFilter, EventInfo, Events, Failure},
+};
 
 impl Agent {
     /// Writes events to the log. How many there can be is limited in the kernel, by rule and by reason.
     pub(crate) fn log_events(&self, events: &[Event]) {
         let in_force = self.in_force();
         self.with_health(|health| health.events += events.len() as u64);
+        self.events.put(events, &in_force);
         for event in events {
-            let rule = (event.rule != NO_RULE).then(|| {
-                in_force
-                    .counter_name(event.rule)
-                    .map_or_else(|| format!("#{}", event.rule), |name| name.to_string())
-            });
+            let rule = (event.rule != NO_RULE).then(|| in_force.rule_name(event.rule));
             tracing::info!(
                 target: "firewall_agent::packet",
                 verdict = verdict(event.verdict),
@@ -40,15 +41,31 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// What is remembered of log events, at most `recent` of them, and what comes from now on.
+    pub fn follow_events(
+        &self,
+        filter: &EventFilter,
+        recent: u32,
+    ) -> Result<(Events, EventReceiver), Failure> {
+        let (remembered, receiver) = self.events.watch();
+        let wanted = remembered.iter().rev().filter(|event| filter.takes(event));
+        let recent = usize::try_from(recent).unwrap_or(usize::MAX);
+        let mut events: Vec<EventInfo> = wanted.take(recent).map(|event| (**event).clone()).collect();
+        events.reverse();
+        Ok((Events { events, lost: 0 }, receiver))
+    }
+}
+
 /// The interface's name, or its index where it is gone.
-fn interface_name(index: u32) -> String {
+pub(super) fn interface_name(index: u32) -> String {
     let name = if_indextoname(index)
         .ok()
         .and_then(|name| name.into_string().ok());
     name.unwrap_or_else(|| format!("#{index}"))
 }
 
-const fn verdict(number: u8) -> &'static str {
+pub(super) const fn verdict(number: u8) -> &'static str {
     match number {
         number if number == Verdict::Pass as u8 => "pass",
         number if number == Verdict::Drop as u8 => "drop",
@@ -86,7 +103,7 @@ impl fmt::Display for PacketLine<'_> {
     }
 }
 
-fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
+pub(super) fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
     match family {
         4 => {
             let [a, b, c, d, ..] = bytes;

@@ -10,13 +10,27 @@ use firewall_common::{
 
 use super::{agent::Agent, describe, in_force::InForce, report::kernel_failure};
 use crate::{
-    control::protocol::{Failure, FailureKind, FlowEnd, FlowFilter, FlowInfo, Flows, FlowsDeleted},
+    control::protocol::{Failure, FailureKind, FlowEnd, FlowFilter, FlowInfo, FlowSort, Flows, FlowsDeleted},
     dataplane::FlowView,
     state::Actor,
 };
 
 /// Most flows in one reply.
 const MOST_FLOWS: u32 = 100_000;
+
+/// Fewer flows are not worth sorting in between.
+const LEAST_SORTED: usize = 1024;
+
+/// Leaves the first flows in an order.
+fn first(flows: &mut Vec<FlowInfo>, limit: usize, sort: Option<FlowSort>, reverse: bool) {
+    if let Some(sort) = sort {
+        flows.sort_by(|one, other| {
+            let order = sort.compare(one, other);
+            if reverse { order.reverse() } else { order }
+        });
+    }
+    flows.truncate(limit);
+}
 
 /// A filter whose names are resolved.
 struct Wanted<'a> {
@@ -28,6 +42,17 @@ struct Wanted<'a> {
 impl Agent {
     /// Live flows that a filter takes.
     pub fn flows(&self, filter: &FlowFilter, limit: u32) -> Result<Flows, Failure> {
+        self.sorted_flows(filter, limit, None, false)
+    }
+
+    /// The first of the live flows that a filter takes, in an order.
+    pub fn sorted_flows(
+        &self,
+        filter: &FlowFilter,
+        limit: u32,
+        sort: Option<FlowSort>,
+        reverse: bool,
+    ) -> Result<Flows, Failure> {
         let in_force = self.in_force();
         let wanted = Wanted::new(filter, &in_force)?;
         let limit = limit.min(MOST_FLOWS) as usize;
@@ -40,13 +65,18 @@ impl Agent {
             .visit_flows(&mut |view| {
                 if wanted.takes(view) {
                     flows.total += 1;
-                    if flows.flows.len() < limit {
+                    if flows.flows.len() < limit || sort.is_some() {
                         flows.flows.push(info(view, &in_force));
+                    }
+                    // Of a million flows no more are kept than are asked for, or twice as many.
+                    if flows.flows.len() >= limit.saturating_mul(2).max(LEAST_SORTED) {
+                        first(&mut flows.flows, limit, sort, reverse);
                     }
                 }
                 true
             })
             .map_err(|error| kernel_failure(&error))?;
+        first(&mut flows.flows, limit, sort, reverse);
         Ok(flows)
     }
 
@@ -88,6 +118,25 @@ impl<'a> Wanted<'a> {
             && filter.local.is_none_or(|network| network.contains(&local))
             && filter.protocol.is_none_or(|number| number == view.key.protocol)
             && filter.port.is_none_or(|port| has_port(view, port))
+            && filter
+                .remote_port
+                .is_none_or(|port| view_ports(view).is_some_and(|ports| ports.0 == port))
+            && filter
+                .local_port
+                .is_none_or(|port| view_ports(view).is_some_and(|ports| ports.1 == port))
+            && filter
+                .direction
+                .as_deref()
+                .is_none_or(|wanted| wanted == direction(view))
+            && filter
+                .min_age_seconds
+                .is_none_or(|least| view.age.as_secs() >= least)
+            && filter
+                .min_idle_seconds
+                .is_none_or(|least| view.idle.as_secs() >= least)
+            && filter
+                .max_left_seconds
+                .is_none_or(|most| view.remaining.as_secs() <= most)
             && self.state.is_none_or(|state| state == view.flow.state)
             && self
                 .rules
@@ -149,10 +198,23 @@ const fn has_port(view: &FlowView, port: u16) -> bool {
     has_ports(view.key.protocol) && (view.key.remote_port == port || view.key.local_port == port)
 }
 
+/// Ports of the other and of this end, where there are ports.
+fn view_ports(view: &FlowView) -> Option<(u16, u16)> {
+    has_ports(view.key.protocol).then_some((view.key.remote_port, view.key.local_port))
+}
+
+/// Which end has opened it.
+const fn direction(view: &FlowView) -> &'static str {
+    if view.flow.flags & flow_flags::OPENED_BY_REMOTE != 0 {
+        "in"
+    } else {
+        "out"
+    }
+}
+
 fn info(view: &FlowView, in_force: &InForce) -> FlowInfo {
     let key = &view.key;
     let (remote, local) = ends(view);
-    let opened_by_remote = view.flow.flags & flow_flags::OPENED_BY_REMOTE != 0;
     FlowInfo {
         protocol: describe::protocol_name(key.protocol),
         remote: FlowEnd {
@@ -163,7 +225,7 @@ fn info(view: &FlowView, in_force: &InForce) -> FlowInfo {
             address: local,
             port: (has_ports(key.protocol) || is_echo(key.protocol)).then_some(key.local_port),
         },
-        direction: if opened_by_remote { "in" } else { "out" }.to_owned(),
+        direction: direction(view).to_owned(),
         state: view.flow.state.name().to_owned(),
         rule: in_force
             .counter_name(view.flow.rule)

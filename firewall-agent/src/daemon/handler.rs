@@ -3,8 +3,8 @@
 use super::{agent::Agent, lists::ListEdit};
 use crate::{
     control::{
-        Handler, Peer,
-        protocol::{Failure, Request, Response},
+        EventReceiver, Handler, Peer,
+        protocol::{EventFilter, Events, Failure, Request, Response},
     },
     dataplane::give_back_memory,
     state::Cause,
@@ -29,6 +29,10 @@ impl Handler for Agent {
             );
         }
         outcome
+    }
+
+    fn follow(&self, filter: &EventFilter, recent: u32) -> Result<(Events, EventReceiver), Failure> {
+        self.follow_events(filter, recent)
     }
 }
 
@@ -60,9 +64,16 @@ impl Agent {
             Request::Ban(new) => Response::BansChanged(self.ban(by, &new)?),
             Request::Unban { addresses } => Response::BansChanged(self.unban(by, &addresses)?),
             Request::BanList {} => Response::Bans(self.ban_list()?),
-            Request::FlowList { filter, limit } => Response::Flows(self.flows(&filter, limit)?),
+            Request::FlowList {
+                filter,
+                limit,
+                sort,
+                reverse,
+            } => Response::Flows(self.sorted_flows(&filter, limit, sort, reverse)?),
             Request::FlowDelete { filter } => Response::FlowsDeleted(self.delete_flows(by, &filter)?),
             Request::Counters {} => Response::Counters(self.counters()?),
+            // The server follows; this is for who asks without one.
+            Request::EventFollow { filter, recent } => Response::Events(self.follow(&filter, recent)?.0),
             Request::Explain(question) => Response::Explanation(Box::new(self.explain(*question)?)),
         })
     }

@@ -140,6 +140,12 @@ impl InForce {
         self.names.get(&number).cloned()
     }
 
+    /// The name of a counter number; the number itself where nothing is known of it.
+    pub(crate) fn rule_name(&self, number: u16) -> String {
+        self.counter_name(number)
+            .map_or_else(|| format!("#{number}"), |name| name.to_string())
+    }
+
     /// Whether these texts are the ones in force.
     pub(crate) fn has_files(&self, files: &[PolicyFile]) -> bool {
         self.enforcing == Enforcing::Policy

@@ -10,6 +10,7 @@ mod command;
 mod commit;
 mod confirm;
 mod describe;
+mod event_feed;
 mod events;
 mod explain;
 mod flows;

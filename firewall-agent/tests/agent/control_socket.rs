@@ -14,17 +14,50 @@ use std::{
 
 use firewall_agent::{
     control::{
-        AccessRules, Handler, Limits, Peer, Server,
+        AccessRules, EventReceiver, Handler, Limits, Peer, Server,
         client::{Client, ClientError},
-        protocol::{Failure, FailureKind, FlowsDeleted, Request, Response},
+        protocol::{EventFilter, EventInfo, Events, Failure, FailureKind, FlowsDeleted, Request, Response},
     },
     settings::ControlSettings,
 };
+use jiff::Timestamp;
+use tokio::sync::broadcast;
 
 /// Counts what it is asked.
-#[derive(Default)]
 struct Counting {
     asked: AtomicUsize,
+    events: broadcast::Sender<Arc<EventInfo>>,
+}
+
+impl Default for Counting {
+    fn default() -> Self {
+        Self {
+            asked: AtomicUsize::default(),
+            events: broadcast::Sender::new(QUEUE),
+        }
+    }
+}
+
+/// Events that a watcher may be behind.
+const QUEUE: usize = 64;
+
+/// An event with a line of so many bytes.
+fn event(reason: &str, bytes: usize) -> Arc<EventInfo> {
+    Arc::new(EventInfo {
+        at: Timestamp::UNIX_EPOCH,
+        direction: "in".to_owned(),
+        interface: "eth0".to_owned(),
+        verdict: "drop".to_owned(),
+        reason: reason.to_owned(),
+        rule: None,
+        protocol: None,
+        source: None,
+        source_port: None,
+        destination: None,
+        destination_port: None,
+        length: 60,
+        packet: "x".repeat(bytes),
+    })
 }
 
 impl Handler for Counting {
@@ -35,6 +68,10 @@ impl Handler for Counting {
             Request::RuleShow { name } => Err(Failure::new(FailureKind::NotFound, name)),
             _ => Ok(Response::FlowsDeleted(FlowsDeleted { flows: 1 })),
         }
+    }
+
+    fn follow(&self, _: &EventFilter, _: u32) -> Result<(Events, EventReceiver), Failure> {
+        Ok((Events::default(), self.events.subscribe()))
     }
 }
 
@@ -306,4 +343,69 @@ fn a_socket_that_a_dead_agent_left_is_replaced_and_a_living_one_is_not() {
         .block_on(Server::bind(&path, rules, LIMITS))
         .expect_err("it is no socket");
     assert!(path.exists());
+}
+
+fn batch(client: &mut Client) -> Events {
+    match client.next_answer().expect("there are more") {
+        Response::Events(batch) => batch,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn following(socket: &Socket, filter: EventFilter) -> Client {
+    let mut client = Client::connect(&socket.path).expect("it listens");
+    let response = client.ask(Request::EventFollow { filter, recent: 0 });
+    assert_eq!(response.expect("it answers"), Response::Events(Events::default()));
+    client
+}
+
+#[test]
+fn events_are_sent_as_they_come_and_only_those_that_are_wanted() {
+    let socket = Socket::new();
+    let filter = EventFilter {
+        reason: Some("banned".to_owned()),
+        ..EventFilter::default()
+    };
+    let mut client = following(&socket, filter);
+    for reason in ["default", "banned", "listed", "banned"] {
+        socket
+            .handler
+            .events
+            .send(event(reason, 10))
+            .expect("it is followed");
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(batch(&mut client).events);
+    }
+    assert!(seen.iter().all(|event| event.reason == "banned"), "{seen:?}");
+    socket.assert_serves();
+}
+
+#[test]
+fn a_reader_that_is_too_slow_loses_events_and_is_told_and_nobody_waits_for_it() {
+    let socket = Socket::new();
+    let mut slow = following(&socket, EventFilter::default());
+    let start = Instant::now();
+    let sent = 20_000;
+    for _ in 0..sent {
+        socket
+            .handler
+            .events
+            .send(event("default", 1000))
+            .expect("it is followed");
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "the sender waits for nobody"
+    );
+    socket.assert_serves();
+    let (mut seen, mut lost) = (0, 0);
+    while seen + lost < sent {
+        let batch = batch(&mut slow);
+        seen += batch.events.len() as u64;
+        lost += batch.lost;
+    }
+    assert!(lost > 0 && seen >= QUEUE as u64, "{seen} seen, {lost} lost");
+    assert_eq!(seen + lost, sent, "each one is seen or counted");
 }

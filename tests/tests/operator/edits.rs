@@ -1,8 +1,9 @@
 //! Rules, live.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use firewall_tests::wait::wait_until;
+use serde_json::Value;
 
 use crate::site::{MANAGER, MANAGER_V6, STRANGER, Site, WEB, exchange};
 
@@ -87,6 +88,90 @@ fn packets_that_a_rule_logs_are_in_the_log_and_not_more_of_them_than_it_says() {
     // Seven knocks of half a second each, two events in each second.
     assert!(lines.len() <= 10, "{lines:#?}");
     assert!(site.packets("knocks") >= 7);
+}
+
+#[test]
+fn logged_packets_are_shown_as_they_come() {
+    let site = Site::started();
+    let _listener = site.listen(8080);
+    site.said("rule add knocks --drop tcp/8080 --from any --log 5/s");
+    let (said, others) = thread::scope(|scope| {
+        let follower = |words: &'static str| scope.spawn(|| site.said(words));
+        let wanted =
+            follower("events --follow --rule knocks --port 8080 --address 10.77.9.0/24 --count 2 --json");
+        let others = follower("events --follow --reason default --count 1 --json");
+        let knock = |from, port| site.connect(from, port).is_none();
+        // The followers take a moment to connect.
+        while !wanted.is_finished() {
+            assert!(knock(STRANGER, 8080) && knock(MANAGER, 8080));
+        }
+        while !others.is_finished() {
+            assert!(knock(STRANGER, 8081));
+        }
+        (wanted.join().expect("it ends"), others.join().expect("it ends"))
+    });
+    let events: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(events.len(), 2);
+    for event in &events {
+        for (key, expected) in [
+            ("rule", "knocks"),
+            ("verdict", "drop"),
+            ("direction", "in"),
+            ("interface", "eth0"),
+            ("source", MANAGER),
+        ] {
+            assert_eq!(event[key], expected, "{event}");
+        }
+        assert_eq!(event["destination_port"], 8080);
+        assert!(
+            event["at"].as_str().is_some_and(|at| at.starts_with("20")),
+            "{event}"
+        );
+    }
+    assert!(others.contains("\"reason\":\"default\""), "{others}");
+    let recent = site.said("events --recent 3 --rule knocks");
+    assert_eq!(recent.lines().count(), 3, "{recent}");
+    assert!(site.said("events --rule site").is_empty());
+    let wrong = site.fwctl("events --reason defualt");
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("did you mean `default`?"), "{wrong:?}");
+}
+
+#[test]
+fn flows_are_found_by_any_field_and_sorted() {
+    let site = Site::started();
+    let _listeners = [80, 443].map(|port| site.listen(port));
+    let _clients = [(STRANGER, 443), (MANAGER, 80), (MANAGER, 443)]
+        .map(|(from, port)| site.connect(from, port).expect("the site is open"));
+    let total = |words: &str| site.json(&format!("flows list {words}"))["total"].clone();
+    for (words, expected) in [
+        ("--local-port 443", 2),
+        ("--local-port 443 --remote 10.77.9.0/24", 1),
+        ("--remote-port 443", 0),
+        ("--direction in --rule site", 3),
+        ("--direction out --rule site", 0),
+        ("--rule site --min-age 1h", 0),
+        ("--rule site --min-idle 1h", 0),
+        ("--rule site --max-left 1s", 0),
+        ("--protocol udp --rule site", 0),
+    ] {
+        assert_eq!(total(words), expected, "{words}");
+    }
+    let first = |words: &str| {
+        let flows = site.json(&format!("flows list --rule site --limit 1 {words}"));
+        assert_eq!(
+            (flows["total"].clone(), flows["flows"].as_array().map(Vec::len)),
+            (3.into(), Some(1))
+        );
+        flows["flows"][0].clone()
+    };
+    assert_eq!(first("--sort local")["local"]["port"], 80);
+    assert_eq!(first("--sort local --reverse")["local"]["port"], 443);
+    assert_eq!(first("--sort remote")["remote"]["address"], STRANGER);
+    assert_eq!(site.fwctl("flows list --sort colour").code, Some(2));
 }
 
 #[test]

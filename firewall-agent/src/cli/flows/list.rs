@@ -2,24 +2,71 @@
 
 use std::fmt::Write;
 
+use clap::ValueEnum;
+
 use super::filter::Filter;
 use crate::{
     cli::{
         Agent, CliError, expect_response,
         output::{Exit, Output, duration, lines, plural},
     },
-    control::protocol::{FlowEnd, Flows, Request},
+    control::protocol::{FlowEnd, FlowSort, Flows, Request},
 };
 
 /// Lists live flows.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  fwctl flows list --port 443 --state established --limit 20")]
+#[command(
+    after_help = "Example:\n  fwctl flows list --port 443 --state established --limit 20\n  \
+  fwctl flows list --direction in --sort idle --reverse --limit 10"
+)]
 pub(crate) struct List {
     #[command(flatten)]
     filter: Filter,
+    /// The first ones in this order.
+    #[arg(long, value_enum, value_name = "BY")]
+    sort: Option<Sort>,
+    /// The other way round: --sort idle --reverse shows the longest idle first.
+    #[arg(long, requires = "sort")]
+    reverse: bool,
     /// At most so many.
     #[arg(long, default_value_t = 1000)]
     limit: u32,
+}
+
+/// What flows are put in order by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    /// Protocol.
+    Protocol,
+    /// Address and port of the other end.
+    Remote,
+    /// Address and port of this end.
+    Local,
+    /// State.
+    State,
+    /// The rule that let it in.
+    Rule,
+    /// Time since its first packet.
+    Age,
+    /// Time since its last packet.
+    Idle,
+    /// Time until it ends.
+    Left,
+}
+
+impl From<Sort> for FlowSort {
+    fn from(sort: Sort) -> Self {
+        match sort {
+            Sort::Protocol => Self::Protocol,
+            Sort::Remote => Self::Remote,
+            Sort::Local => Self::Local,
+            Sort::State => Self::State,
+            Sort::Rule => Self::Rule,
+            Sort::Age => Self::Age,
+            Sort::Idle => Self::Idle,
+            Sort::Left => Self::Left,
+        }
+    }
 }
 
 impl List {
@@ -27,6 +74,8 @@ impl List {
         let request = Request::FlowList {
             filter: self.filter.into(),
             limit: self.limit,
+            sort: self.sort.map(FlowSort::from),
+            reverse: self.reverse,
         };
         let flows = expect_response!(agent, request, Flows);
         output.print(&flows, text)?;

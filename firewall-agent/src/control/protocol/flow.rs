@@ -1,6 +1,6 @@
 //! Live flows.
 
-use std::net::IpAddr;
+use std::{cmp::Ordering, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,24 @@ pub struct FlowFilter {
     /// Its state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// Port of the other end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_port: Option<u16>,
+    /// Port of this end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_port: Option<u16>,
+    /// `in` where the other end has opened it, `out` where this one has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
+    /// At least so many seconds old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_age_seconds: Option<u64>,
+    /// Without a packet for at least so many seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_idle_seconds: Option<u64>,
+    /// Ends within so many seconds, if no packet comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_left_seconds: Option<u64>,
 }
 
 impl FlowFilter {
@@ -34,6 +52,46 @@ impl FlowFilter {
     #[must_use]
     pub fn is_everything(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// What flows are put in order by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlowSort {
+    /// Protocol.
+    Protocol,
+    /// Address and port of the other end.
+    Remote,
+    /// Address and port of this end.
+    Local,
+    /// State.
+    State,
+    /// The rule that let it in.
+    Rule,
+    /// Time since its first packet.
+    Age,
+    /// Time since its last packet.
+    Idle,
+    /// Time until it ends.
+    Left,
+}
+
+impl FlowSort {
+    /// Which of two flows comes first.
+    #[must_use]
+    pub fn compare(self, one: &FlowInfo, other: &FlowInfo) -> Ordering {
+        let end = |end: &FlowEnd| (end.address, end.port);
+        match self {
+            Self::Protocol => one.protocol.cmp(&other.protocol),
+            Self::Remote => end(&one.remote).cmp(&end(&other.remote)),
+            Self::Local => end(&one.local).cmp(&end(&other.local)),
+            Self::State => one.state.cmp(&other.state),
+            Self::Rule => one.rule.cmp(&other.rule),
+            Self::Age => one.age_seconds.cmp(&other.age_seconds),
+            Self::Idle => one.idle_seconds.cmp(&other.idle_seconds),
+            Self::Left => one.remaining_seconds.cmp(&other.remaining_seconds),
+        }
     }
 }
 

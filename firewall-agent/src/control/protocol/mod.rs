@@ -6,6 +6,7 @@
 mod ban;
 mod confirm;
 mod counters;
+mod event;
 mod failure;
 mod flow;
 mod plan;
@@ -23,8 +24,9 @@ use crate::{
 pub use ban::{BanInfo, BanList, BansChanged, NewBan};
 pub use confirm::{Apply, Confirm, ConfirmStatus, NewFile};
 pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
+pub use event::{EventFilter, EventInfo, Events};
 pub use failure::{Failure, FailureKind, Finding, Remark};
-pub use flow::{FlowEnd, FlowFilter, FlowInfo, Flows, FlowsDeleted};
+pub use flow::{FlowEnd, FlowFilter, FlowInfo, FlowSort, Flows, FlowsDeleted};
 pub use plan::{Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RuleDifference};
 pub use rule::{Changed, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
 pub use set::{ListDetail, ListSummary, Lists};
@@ -142,6 +144,12 @@ pub enum Request {
         filter: FlowFilter,
         /// At most so many.
         limit: u32,
+        /// The first ones in this order; in no order where it is left out.
+        #[serde(default)]
+        sort: Option<FlowSort>,
+        /// The other way round.
+        #[serde(default)]
+        reverse: bool,
     },
     /// End live flows.
     FlowDelete {
@@ -150,6 +158,16 @@ pub enum Request {
     },
     /// What was counted.
     Counters {},
+    /// Log events: those that are remembered, then those that come, until the client goes away. No other request can
+    /// follow on the connection.
+    EventFollow {
+        /// Which.
+        #[serde(default)]
+        filter: EventFilter,
+        /// So many of those that are remembered.
+        #[serde(default)]
+        recent: u32,
+    },
     /// Why a packet passes or does not, by what is in force; changes nothing.
     Explain(Box<Question>),
 }
@@ -180,6 +198,7 @@ impl Request {
             | Self::BanList {}
             | Self::FlowList { .. }
             | Self::Counters {}
+            | Self::EventFollow { .. }
             | Self::Explain(_) => false,
         }
     }
@@ -209,6 +228,7 @@ impl Request {
             Self::FlowList { .. } => "flow-list",
             Self::FlowDelete { .. } => "flow-delete",
             Self::Counters {} => "counters",
+            Self::EventFollow { .. } => "event-follow",
             Self::Explain(_) => "explain",
         }
     }
@@ -262,6 +282,8 @@ pub enum Response {
     FlowsDeleted(FlowsDeleted),
     /// To [`Request::Counters`].
     Counters(Counters),
+    /// To [`Request::EventFollow`], again and again.
+    Events(Events),
     /// To [`Request::Explain`].
     Explanation(Box<Explanation>),
 }
