@@ -5,6 +5,8 @@ mod ban;
 mod check;
 mod completions;
 mod counters;
+mod edit;
+mod editing;
 mod events;
 mod explain;
 mod flows;
@@ -46,7 +48,9 @@ Examples:
   fwctl plan                                 what the changed files would change
   fwctl apply -m 'new mirror'                put the changed files in force, until `fwctl confirm`
   fwctl rule add debug --allow tcp/8080 --from 10.77.9.0/24
+  fwctl rule move debug before ssh
   fwctl rule delete debug
+  fwctl edit --batch monday.edits            many edits, all of them or none
   fwctl set add drop 192.0.2.0/24            put a network into the block list `drop`
   fwctl ban 203.0.113.66 --for 2h            drop everything from and to an address
   fwctl counters --watch
@@ -113,9 +117,11 @@ enum Command {
     Confirm(apply::Keep),
     /// Goes back to what was in force before the change that waits.
     Cancel(apply::Cancel),
-    /// Lists, shows, adds and deletes rules.
+    /// Lists, shows and edits rules.
     #[command(subcommand)]
     Rule(rule::Rule),
+    /// Makes many edits of the policy as one transaction.
+    Edit(edit::Edit),
     /// Lists, shows and changes block lists.
     #[command(subcommand)]
     Set(set::Set),
@@ -188,6 +194,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Confirm(command) => command.run(&mut agent, &mut output),
         Command::Cancel(command) => command.run(&mut agent, &mut output),
         Command::Rule(command) => command.run(&mut agent, &mut output),
+        Command::Edit(command) => command.run(&mut agent, &mut output),
         Command::Set(command) => command.run(&mut agent, &mut output),
         Command::Ban(command) => command.run(&mut agent, &mut output),
         Command::Unban(command) => command.run(&mut agent, &mut output),

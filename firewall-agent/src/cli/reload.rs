@@ -50,7 +50,7 @@ pub(super) fn text(output: &Output, changed: &Changed) -> String {
     for note in &changed.notes {
         let _ = writeln!(text, "{}: {note}", output.paint(Tone::Bad, "note"));
     }
-    if let Some(file) = &changed.file {
+    for file in &changed.files {
         let _ = writeln!(text, "  written to {}", file.display());
     }
     text

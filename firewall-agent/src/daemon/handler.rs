@@ -48,6 +48,7 @@ impl Agent {
             Request::Cancel {} => Response::Changed(self.cancel(by)?),
             Request::RuleList {} => Response::Rules(self.rules()?),
             Request::RuleShow { name } => Response::Rule(self.rule(&name)?),
+            Request::Edit(edits) => Response::Changed(self.edit(by, &edits)?),
             Request::RuleAdd(rule) => Response::Changed(self.add_rule(by, &rule)?),
             Request::RuleDelete { name, why } => Response::Changed(self.delete_rule(by, &name, why)?),
             Request::SetList {} => Response::Lists(self.lists()),

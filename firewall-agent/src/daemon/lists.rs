@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     agent::{Agent, Editor},
     chain::chain,
-    change::{Edited, with},
+    edits::{Edited, not_written, with},
     in_force::InForce,
     kernel::Kernel,
     known_file::KnownFile,
@@ -74,15 +74,11 @@ impl Agent {
                 touched: Vec::new(),
                 changes: Vec::new(),
             };
-            if !edited.text.is_empty() && !edited.text.ends_with('\n') {
-                edited.text.push('\n');
-            }
             for (said, entry) in edit.entries.iter().zip(wanted) {
                 if has(&list.entries, &entry) || edited.touched.contains(&entry) {
                     continue;
                 }
-                edited.text.push_str(said);
-                edited.text.push('\n');
+                push_line(&mut edited.text, said);
                 edited
                     .changes
                     .push(format!("added {said} to block list {}", list.name));
@@ -101,11 +97,9 @@ impl Agent {
                     return Err(not_an_entry(list, said, entry));
                 }
             }
-            let stays =
-                |line: &&str| !matches!(list::parse_line(line), Ok(Some(entry)) if wanted.contains(&entry));
             let deleted = |said: &String| format!("deleted {said} from block list {}", list.name);
             Ok(EditedList {
-                text: text.split_inclusive('\n').filter(stays).collect(),
+                text: without_lines(text, &wanted),
                 changes: edit.entries.iter().map(deleted).collect(),
                 touched: wanted,
             })
@@ -141,12 +135,12 @@ impl Agent {
         let in_force = self.in_force();
         let list = find(&in_force, name)?;
         let path = writable(list)?;
-        self.edit(by, Cause::SetImport, why, |sources| {
-            Ok(Edited {
+        self.edit_files(by, Cause::SetImport, why, |sources| {
+            Ok(vec![Edited {
                 path,
                 before: text_on_disk(sources, list)?.to_owned(),
                 after: text,
-            })
+            }])
         })
     }
 
@@ -195,9 +189,14 @@ impl Agent {
         }
         drop(editor);
         outcome.map(|changed| Changed {
-            file: Some(path),
+            files: vec![path],
             ..changed
         })
+    }
+
+    /// Where a list lies that can be written.
+    pub(super) fn list_path(&self, name: &str) -> Result<PathBuf, Failure> {
+        writable(find(&self.in_force(), name)?)
     }
 
     fn put_list_in_force(
@@ -246,6 +245,54 @@ impl Agent {
         self.set_in_force(after);
         Ok(changed)
     }
+}
+
+/// The text of a list with entries behind its last line, those left out that it has.
+pub(super) fn add_lines(text: &str, entries: &[String]) -> Result<String, Failure> {
+    let wanted = parsed(entries)?;
+    let mut there = listed(text);
+    let mut text = text.to_owned();
+    for (said, entry) in entries.iter().zip(wanted) {
+        if !there.contains(&entry) {
+            push_line(&mut text, said);
+            there.push(entry);
+        }
+    }
+    Ok(text)
+}
+
+/// The text of a list without the lines of some entries.
+pub(super) fn delete_lines(name: &str, text: &str, entries: &[String]) -> Result<String, Failure> {
+    let (wanted, there) = (parsed(entries)?, listed(text));
+    match entries
+        .iter()
+        .zip(&wanted)
+        .find(|(_, entry)| !there.contains(entry))
+    {
+        Some((said, _)) => Err(Failure::new(
+            FailureKind::NotFound,
+            format!("{said} is no entry of the block list {name}"),
+        )),
+        None => Ok(without_lines(text, &wanted)),
+    }
+}
+
+fn listed(text: &str) -> Vec<Entry> {
+    let entries = text.lines().map(list::parse_line);
+    entries.filter_map(|entry| entry.ok().flatten()).collect()
+}
+
+fn push_line(text: &mut String, line: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn without_lines(text: &str, entries: &[Entry]) -> String {
+    let stays = |line: &&str| !matches!(list::parse_line(line), Ok(Some(entry)) if entries.contains(&entry));
+    text.split_inclusive('\n').filter(stays).collect()
 }
 
 /// What is to be in force.
@@ -396,13 +443,9 @@ fn change_v6(lists: &[&Entries], place: Prefix) -> Change {
     }
 }
 
-fn no_such_list(name: &str) -> Failure {
+pub(super) fn no_such_list(name: &str) -> Failure {
     Failure::new(FailureKind::NotFound, format!("there is no block list `{name}`"))
         .hint("`fwctl set list` shows the block lists in force; a policy file names them as `[[blocklist]]`")
-}
-
-fn not_written(error: &store::StoreError) -> Failure {
-    Failure::new(FailureKind::Failed, chain(error))
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
@@ -417,7 +460,7 @@ fn unchanged(in_force: &InForce) -> Changed {
         generation: in_force.epoch,
         changed: false,
         changes: Vec::new(),
-        file: None,
+        files: Vec::new(),
         warnings: Vec::new(),
         confirm: None,
         notes: Vec::new(),

@@ -10,6 +10,8 @@ mod command;
 mod commit;
 mod confirm;
 mod describe;
+mod disabled;
+mod edits;
 mod event_feed;
 mod events;
 mod explain;

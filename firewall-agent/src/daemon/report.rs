@@ -13,7 +13,7 @@ use super::{
     agent::Agent,
     chain::chain,
     change::no_such_rule,
-    describe,
+    describe, disabled,
     in_force::{DIRECTIONS, InForce, default_name, default_number},
     prepare::{files, today},
 };
@@ -97,6 +97,7 @@ impl Agent {
                 .collect(),
             defaults: [defaults.input, defaults.output, defaults.forward]
                 .map(|action| describe::action(action).to_owned()),
+            disabled: disabled::rules(&in_force),
         })
     }
 
@@ -110,9 +111,10 @@ impl Agent {
             })
             .collect();
         let Some((first, _)) = halves.first() else {
-            return Err(no_such_rule(name));
+            return disabled::rule(&in_force, name).ok_or_else(|| no_such_rule(name));
         };
         Ok(RuleDetail {
+            disabled: false,
             text: text_of(&in_force, first),
             interfaces: first.matches.interfaces.clone(),
             log_per_second: first.log.map(|log| log.events_per_second),

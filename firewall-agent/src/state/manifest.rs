@@ -79,6 +79,16 @@ pub enum Cause {
     RuleAdd,
     /// `fwctl rule delete`.
     RuleDelete,
+    /// `fwctl rule replace`.
+    RuleReplace,
+    /// `fwctl rule move`.
+    RuleMove,
+    /// `fwctl rule enable`.
+    RuleEnable,
+    /// `fwctl rule disable`.
+    RuleDisable,
+    /// Several edits at once.
+    Edit,
     /// `fwctl set add`.
     SetAdd,
     /// `fwctl set delete`.
@@ -99,6 +109,11 @@ impl Cause {
             Self::Signal => "signal",
             Self::RuleAdd => "rule-add",
             Self::RuleDelete => "rule-delete",
+            Self::RuleReplace => "rule-replace",
+            Self::RuleMove => "rule-move",
+            Self::RuleEnable => "rule-enable",
+            Self::RuleDisable => "rule-disable",
+            Self::Edit => "edit",
             Self::SetAdd => "set-add",
             Self::SetDelete => "set-delete",
             Self::SetImport => "set-import",

@@ -279,7 +279,7 @@ fn an_added_rule_is_live_and_in_the_file_of_the_role() {
     let host = Host::new();
     let agent = host.start();
     let changed = agent.add_rule(&operator(), &debug_rule()).expect("it fits");
-    assert_eq!(changed.file, Some(host.policy_file("web.toml")));
+    assert_eq!(changed.files, [host.policy_file("web.toml")]);
     assert_eq!(changed.changes, ["added rule debug"]);
     assert!(rule_names(&agent).contains(&"debug".to_owned()));
     assert!(
@@ -316,7 +316,7 @@ fn a_rule_goes_where_it_is_wanted() {
     rule.file = Some("base.toml".into());
     rule.place = RulePlace::Before("ssh".into());
     let changed = agent.add_rule(&operator(), &rule).expect("it fits");
-    assert_eq!(changed.file, Some(host.policy_file("base.toml")));
+    assert_eq!(changed.files, [host.policy_file("base.toml")]);
     assert_eq!(rule_names(&agent)[0], "debug");
     rule.rule.name = "debug-2".into();
     rule.file = Some("nonexistent.toml".into());

@@ -4,6 +4,7 @@ mod bans;
 mod changes;
 mod confirm;
 mod control_socket;
+mod edits;
 mod exposition;
 mod fwctl;
 mod host;

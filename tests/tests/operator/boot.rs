@@ -150,7 +150,38 @@ fn a_full_or_read_only_disk_keeps_no_revision_from_being_enforced() {
         assert_eq!(refused.code, Some(1), "{what}: {refused:?}");
         assert!(refused.stderr.contains("hint:"), "{what}: {refused:?}");
         assert_eq!(site.read("web.toml"), before, "{what}");
+        let refused = site.fwctl(&format!("ban {STRANGER}"));
+        assert_eq!(refused.code, Some(1), "{what}: {refused:?}");
         assert!(site.connect(STRANGER, 8080).is_some(), "{what}");
         site.reboot();
+    }
+}
+
+#[test]
+fn policy_files_that_cannot_be_written_stay_in_force_as_they_are() {
+    let site = Site::started();
+    let _listener = site.listen(8080);
+    let disk = Disk::over(site.path("policy"));
+    for what in ["full", "read-only"] {
+        match what {
+            "full" => disk.fill(),
+            _ => disk.make_read_only(),
+        }
+        let before = site.json("status")["generation"].clone();
+        for edit in [
+            "rule add debug --allow tcp/8080 --from any",
+            "rule disable site",
+            "rule move metrics first",
+        ] {
+            let refused = site.fwctl(edit);
+            assert_eq!(refused.code, Some(1), "{what}: {refused:?}");
+            assert!(
+                refused.stderr.contains(".toml") && refused.stderr.contains("hint:"),
+                "{what}: {refused:?}"
+            );
+        }
+        assert_eq!(site.json("status")["generation"], before, "{what}");
+        assert_eq!(site.read("web.toml"), WEB, "{what}");
+        assert!(site.connect(STRANGER, 8080).is_none(), "{what}");
     }
 }

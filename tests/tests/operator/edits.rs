@@ -190,3 +190,66 @@ fn flows_are_ended_by_command() {
         "no packet in mid-flow opens a flow"
     );
 }
+
+#[test]
+fn the_place_of_a_rule_counts_and_a_rule_that_is_switched_off_lets_nothing_in() {
+    let site = Site::started();
+    let _listener = site.listen(8080);
+    site.said("rule insert debug last --allow tcp/8080 --from any");
+    assert!(site.connect(STRANGER, 8080).is_some());
+    site.said("rule insert no-strangers before debug --drop tcp/8080 --from 10.77.2.0/24");
+    assert!(site.connect(STRANGER, 8080).is_none(), "the earlier rule decides");
+    assert!(site.connect(MANAGER, 8080).is_some());
+    let refused = site.fwctl("rule move debug before no-strangers");
+    assert_eq!(
+        refused.code,
+        Some(1),
+        "a rule that never decides is an error: {refused:?}"
+    );
+    site.said("rule disable no-strangers");
+    assert!(site.connect(STRANGER, 8080).is_some());
+    let list = site.said("rule list");
+    assert!(list.contains("disabled: no-strangers (web.toml:"), "{list}");
+    assert!(site.read("web.toml").contains("enabled = false"));
+    site.said("rule enable no-strangers");
+    assert!(site.connect(STRANGER, 8080).is_none());
+    site.said("rule replace no-strangers --drop tcp/8080 --from 10.77.9.7");
+    assert!(site.connect(STRANGER, 8080).is_some());
+    assert!(site.connect(MANAGER, 8080).is_none());
+    site.said("rule delete no-strangers");
+    site.said("rule delete debug");
+    assert_eq!(site.read("web.toml"), WEB, "every byte is as it was");
+}
+
+#[test]
+fn edits_of_a_batch_are_made_together_or_not_at_all() {
+    let site = Site::started();
+    let _listener = site.listen(8080);
+    let batch = site.path("monday.edits");
+    let good = "# monday\nrule add debug --allow tcp/8080 --from any --reason 'two words'\n\
+                rule move debug first\nrule disable ping\n";
+    let before = site.json("status")["generation"].clone();
+    for (bad, named) in [
+        ("rule delete sites\n", "line 5"),
+        ("rule move debug beside site\n", "line 5"),
+        ("rule add ä --allow tcp/1 --from any\n", "not a name"),
+        ("rule add x --allow htps --from any\n", "htps"),
+    ] {
+        std::fs::write(&batch, format!("{good}{bad}")).expect("ours");
+        let refused = site.fwctl(&format!("edit --batch {}", batch.display()));
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+        assert!(refused.stderr.contains(named), "{refused:?}");
+        assert_eq!(site.read("web.toml"), WEB);
+        assert!(site.connect(STRANGER, 8080).is_none());
+    }
+    assert_eq!(site.json("status")["generation"], before);
+    std::fs::write(&batch, good).expect("ours");
+    let said = site.said(&format!("edit --batch {} --why monday", batch.display()));
+    assert!(
+        said.contains("revision 2") && said.contains("web.toml") && said.contains("base.toml"),
+        "{said}"
+    );
+    assert!(site.connect(STRANGER, 8080).is_some());
+    let text = site.read("web.toml");
+    assert!(text.find("debug") < text.find("site\" #"), "{text}");
+}

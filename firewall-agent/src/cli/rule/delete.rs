@@ -1,12 +1,8 @@
 //! `fwctl rule delete`.
 
 use crate::{
-    cli::{
-        Agent, CliError, expect_response,
-        output::{Exit, Output},
-        reload,
-    },
-    control::protocol::Request,
+    cli::{CliError, editing::Editing},
+    control::protocol::Edit,
 };
 
 /// Deletes a rule, live and from its policy file. Live flows that it had let in are judged again by the other rules.
@@ -20,14 +16,12 @@ pub(crate) struct Delete {
     why: Option<String>,
 }
 
-impl Delete {
-    pub(crate) fn run(self, agent: &mut Agent, output: &mut Output) -> Result<Exit, CliError> {
-        let request = Request::RuleDelete {
-            name: self.name,
-            why: self.why,
-        };
-        let changed = expect_response!(agent, request, Changed);
-        output.print(&changed, reload::text)?;
-        Ok(Exit::Done)
+impl Editing for Delete {
+    fn why(&self) -> Option<&String> {
+        self.why.as_ref()
+    }
+
+    fn edits(self) -> Result<Vec<Edit>, CliError> {
+        Ok(vec![Edit::RuleDelete { name: self.name }])
     }
 }

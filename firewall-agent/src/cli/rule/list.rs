@@ -37,6 +37,15 @@ fn text(output: &Output, rules: &Rules) -> String {
         action(output, outgoing),
         action(output, forwarded)
     );
+    for rule in &rules.disabled {
+        let _ = writeln!(
+            text,
+            "{}: {} ({})",
+            output.paint(Tone::Doubtful, "disabled"),
+            rule.name,
+            rule.origin
+        );
+    }
     text
 }
 

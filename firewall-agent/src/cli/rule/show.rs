@@ -51,6 +51,13 @@ fn text(output: &Output, detail: &RuleDetail) -> String {
         "review",
         detail.review.as_ref().map(|day| review(output, day, detail)),
     );
+    if detail.disabled {
+        line(
+            "disabled",
+            Some("switched off; `fwctl rule enable` has it take part again".to_owned()),
+        );
+        return text;
+    }
     text.push_str(&table(output, &detail.rules));
     text
 }

@@ -1,7 +1,6 @@
 //! `fwctl set`: lists, shows and changes block lists.
 
-mod add;
-mod delete;
+pub(super) mod entries;
 mod import;
 mod list;
 mod show;
@@ -21,9 +20,9 @@ pub(super) enum Set {
     /// Shows one block list: where it comes from, and its first lines.
     Show(show::Show),
     /// Puts addresses, prefixes or ranges into a block list, live and in its file.
-    Add(add::Add),
+    Add(entries::Add),
     /// Takes entries out of a block list, live and out of its file.
-    Delete(delete::Delete),
+    Delete(entries::Delete),
     /// Gives a block list the content of a file, live and in its own file.
     Import(import::Import),
 }

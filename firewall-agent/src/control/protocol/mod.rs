@@ -6,6 +6,7 @@
 mod ban;
 mod confirm;
 mod counters;
+mod edit;
 mod event;
 mod failure;
 mod flow;
@@ -24,11 +25,12 @@ use crate::{
 pub use ban::{BanInfo, BanList, BansChanged, NewBan};
 pub use confirm::{Apply, Confirm, ConfirmStatus, NewFile};
 pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
+pub use edit::{Edit, Edits, LineEdit};
 pub use event::{EventFilter, EventInfo, Events};
 pub use failure::{Failure, FailureKind, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, FlowSort, Flows, FlowsDeleted};
 pub use plan::{Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RuleDifference};
-pub use rule::{Changed, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
+pub use rule::{Changed, DisabledRule, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
 pub use set::{ListDetail, ListSummary, Lists};
 pub use status::{
     Enforcing, FileState, InterfaceFailure, InterfaceStatus, LastReload, PolicyFileStatus, RevisionStatus,
@@ -82,6 +84,8 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Edit the policy, live and in its files.
+    Edit(Edits),
     /// Add a rule, live and in its file.
     RuleAdd(Box<NewRule>),
     /// Delete a rule, live and in its file.
@@ -181,6 +185,7 @@ impl Request {
             | Self::Apply(_)
             | Self::Confirm {}
             | Self::Cancel {}
+            | Self::Edit(_)
             | Self::RuleAdd(_)
             | Self::RuleDelete { .. }
             | Self::SetAdd { .. }
@@ -215,6 +220,7 @@ impl Request {
             Self::Cancel {} => "cancel",
             Self::RuleList {} => "rule-list",
             Self::RuleShow { .. } => "rule-show",
+            Self::Edit(_) => "edit",
             Self::RuleAdd(_) => "rule-add",
             Self::RuleDelete { .. } => "rule-delete",
             Self::SetList {} => "set-list",

@@ -13,7 +13,8 @@ use crate::policy::edit::RuleDraft;
 pub struct NewRule {
     /// The rule, key by key as in the policy language.
     pub rule: RuleDraft,
-    /// The policy file to write it to; that of this host's last layer by default.
+    /// The policy file to write it to; by default that of the rule that it stands beside, else that of this host's last
+    /// layer.
     #[serde(default)]
     pub file: Option<PathBuf>,
     /// Where in the file.
@@ -31,6 +32,8 @@ pub enum RulePlace {
     /// Behind the last rule.
     #[default]
     End,
+    /// Before the first rule.
+    First,
     /// Directly before the rule of this name.
     Before(String),
     /// Directly behind the rule of this name.
@@ -66,6 +69,18 @@ pub struct Rules {
     pub rules: Vec<RuleSummary>,
     /// The verdicts where none matches: incoming, outgoing, forwarded.
     pub defaults: [String; 3],
+    /// Rules of this host's layers that are switched off where they are written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disabled: Vec<DisabledRule>,
+}
+
+/// A rule that is switched off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisabledRule {
+    /// Its name.
+    pub name: String,
+    /// `file:line`.
+    pub origin: String,
 }
 
 /// Everything about one rule.
@@ -75,6 +90,9 @@ pub struct RuleDetail {
     pub rules: Vec<RuleSummary>,
     /// As it is written.
     pub text: String,
+    /// Whether it is switched off where it is written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
     /// Interfaces it is for, if not for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interfaces: Option<Vec<String>>,
@@ -108,9 +126,9 @@ pub struct Changed {
     pub changed: bool,
     /// What is different, a rule in each line.
     pub changes: Vec<String>,
-    /// The file that was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
+    /// The files that were written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PathBuf>,
     /// What is suspicious about the policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Finding>,

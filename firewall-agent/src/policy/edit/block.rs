@@ -17,6 +17,24 @@ pub(super) struct Block {
     /// From the start of its first line, comments directly above included, to the end of its last line without the
     /// line end.
     pub(super) whole: Range<usize>,
+    /// From the start of its header's line to the end of its last value's line, without the line end.
+    pub(super) core: Range<usize>,
+    /// The end of the line of its name, without the line end; of its header's, if it has none.
+    pub(super) name_line_end: usize,
+    /// What it says of being enabled, if it does.
+    pub(super) enabled: Option<Enabled>,
+}
+
+/// `enabled = …` in a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Enabled {
+    pub(super) value: bool,
+    /// Of the value.
+    pub(super) span: Range<usize>,
+    /// Of its line, the line end included.
+    pub(super) line: Range<usize>,
+    /// Whether nothing else stands in that line.
+    pub(super) is_alone: bool,
 }
 
 /// How lines end.
@@ -66,10 +84,30 @@ fn block(lines: &Lines<'_>, element: &Spanned<DeValue<'_>>) -> Option<Block> {
         _ => None,
     };
     let first = lines.comments_above(lines.index(header.start));
-    let last = lines.comments_below(lines.index(header.end.max(values_end)));
+    let core_last = lines.index(header.end.max(values_end));
+    let last = lines.comments_below(core_last);
+    let name_end = table.get("name").map_or(header.end, |name| name.span().end);
     Some(Block {
         name,
         whole: lines.start(first)..lines.end(last),
+        core: lines.start(lines.index(header.start))..lines.end(core_last),
+        name_line_end: lines.end(lines.index(name_end)),
+        enabled: enabled(lines, table),
+    })
+}
+
+fn enabled(lines: &Lines<'_>, table: &DeTable<'_>) -> Option<Enabled> {
+    let said = table.get("enabled")?;
+    let DeValue::Boolean(value) = said.get_ref() else {
+        return None;
+    };
+    let line = lines.index(said.span().start);
+    let words = lines.text(line).split_whitespace().collect::<String>();
+    Some(Enabled {
+        value: *value,
+        span: said.span(),
+        line: lines.start(line)..lines.next_start(line),
+        is_alone: words == format!("enabled={value}"),
     })
 }
 

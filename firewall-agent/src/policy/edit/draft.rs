@@ -108,15 +108,30 @@ impl RuleDraft {
     /// The `[[rule]]` entry, without a final line end.
     #[must_use]
     pub fn to_toml(&self, newline: &str) -> String {
+        let mut block = "[[rule]]".to_owned();
+        for (key, value) in self.keys() {
+            if let Some(value) = value {
+                write!(block, "{newline}{key} = {}", value.to_string().trim())
+                    .expect("a String takes everything");
+            }
+        }
+        block
+    }
+
+    /// Every key that a draft can have, in the order in which they are written, with what this one says of it.
+    pub(super) fn keys(&self) -> Vec<(&'static str, Option<Value>)> {
         let texts = |items: &[String]| listed(items.iter().map(Value::from).collect());
         let numbers = |items: &[String]| listed(items.iter().map(|item| number(item)).collect());
         let text = |item: &Option<String>| item.as_ref().map(Value::from);
-        let keys = [
+        let verdict = |verdict: Verdict| {
+            let what = || texts(&self.what).unwrap_or_else(|| Array::new().into());
+            (verdict.as_str(), (verdict == self.verdict).then(what))
+        };
+        vec![
             ("name", Some(Value::from(&self.name))),
-            (
-                self.verdict.as_str(),
-                Some(texts(&self.what).unwrap_or_else(|| Array::new().into())),
-            ),
+            verdict(Verdict::Allow),
+            verdict(Verdict::Drop),
+            verdict(Verdict::Reject),
             ("from", texts(&self.from)),
             ("to", texts(&self.to)),
             ("among", texts(&self.among)),
@@ -130,15 +145,7 @@ impl RuleDraft {
             ("owner", text(&self.owner)),
             ("reason", text(&self.reason)),
             ("review", self.review.as_deref().map(date)),
-        ];
-        let mut block = "[[rule]]".to_owned();
-        for (key, value) in keys {
-            if let Some(value) = value {
-                write!(block, "{newline}{key} = {}", value.to_string().trim())
-                    .expect("a String takes everything");
-            }
-        }
-        block
+        ]
     }
 }
 

@@ -1,9 +1,10 @@
-//! Writes single rules into policy files and takes them out again, with every other byte kept.
+//! Writes single rules into policy files, changes, moves and deletes them, with every other byte kept.
 //!
 //! The text is spliced at places that the TOML parser gives, instead of being printed anew: comments, order, quoting and
 //! line ends of everything else cannot change. A rule goes with the comment lines that directly precede it.
 
 mod block;
+mod change;
 mod draft;
 
 use std::sync::Arc;
@@ -11,7 +12,10 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use self::block::{Block, Newline, blocks};
-pub use self::draft::{RuleDraft, Verdict};
+pub use self::{
+    change::{disabled_rules, enable_rule, move_rule, replace_rule, rule_text},
+    draft::{RuleDraft, Verdict},
+};
 use super::{
     suggest::nearest,
     syntax::{self, Layer},
@@ -24,6 +28,8 @@ pub enum Position {
     /// Behind the last rule of the file.
     #[default]
     End,
+    /// Before the first rule of the file.
+    First,
     /// Directly before the rule of this name.
     Before(String),
     /// Directly behind the rule of this name.
@@ -79,16 +85,7 @@ pub fn add_rule(text: &str, rule: &RuleDraft, position: &Position) -> Result<Str
     }
     let newline = Newline::of(text);
     let body = rule.to_toml(newline.as_str());
-    let edited = match position {
-        Position::Before(name) => insert_before(text, find(&blocks, name)?.whole.start, &body, newline),
-        Position::After(name) => insert_behind(text, find(&blocks, name)?.whole.end, &body, newline),
-        Position::End => insert_behind(
-            text,
-            blocks.last().map_or(text.len(), |last| last.whole.end),
-            &body,
-            newline,
-        ),
-    };
+    let edited = insert_at(text, &blocks, position, &body, newline)?;
     confirm(&edited, &rule.name, blocks.len() + 1)?;
     Ok(edited)
 }
@@ -168,6 +165,22 @@ fn find<'a>(blocks: &'a [Block], name: &str) -> Result<&'a Block, EditError> {
         })
 }
 
+fn insert_at(
+    text: &str,
+    blocks: &[Block],
+    position: &Position,
+    body: &str,
+    newline: Newline,
+) -> Result<String, EditError> {
+    Ok(match (position, blocks) {
+        (Position::Before(name), _) => insert_before(text, find(blocks, name)?.whole.start, body, newline),
+        (Position::After(name), _) => insert_behind(text, find(blocks, name)?.whole.end, body, newline),
+        (Position::First, [first, ..]) => insert_before(text, first.whole.start, body, newline),
+        (Position::End, [.., last]) => insert_behind(text, last.whole.end, body, newline),
+        (Position::First | Position::End, []) => insert_behind(text, text.len(), body, newline),
+    })
+}
+
 fn insert_before(text: &str, at: usize, body: &str, newline: Newline) -> String {
     let line_end = newline.as_str();
     format!("{}{body}{line_end}{line_end}{}", &text[..at], &text[at..])
@@ -192,6 +205,29 @@ fn confirm(edited: &str, name: &str, rules: usize) -> Result<(), EditError> {
     let blocks = parsed(edited)?;
     if blocks.len() == rules {
         return find(&blocks, name).map(|_| ());
+    }
+    Err(EditError::Entangled {
+        name: name.to_owned(),
+    })
+}
+
+/// That the rule stands where it was to.
+fn confirm_order(edited: &str, name: &str, position: &Position) -> Result<(), EditError> {
+    let blocks = parsed(edited)?;
+    let place = |name: &str| {
+        blocks
+            .iter()
+            .position(|block| block.name.as_deref() == Some(name))
+    };
+    let (own, last) = (place(name), blocks.len().checked_sub(1));
+    let is_there = match position {
+        Position::First => own == Some(0),
+        Position::End => own == last,
+        Position::Before(other) => own.map(|own| own + 1) == place(other),
+        Position::After(other) => own == place(other).map(|other| other + 1),
+    };
+    if is_there {
+        return Ok(());
     }
     Err(EditError::Entangled {
         name: name.to_owned(),

@@ -170,6 +170,124 @@ fn the_rule_in_force_is_the_one_of_the_later_layer() {
     );
 }
 
+#[test]
+fn a_replaced_rule_keeps_comments_and_what_stays_the_same() {
+    let site = RuleDraft {
+        from: vec!["any".into()],
+        log: Some("5/s".into()),
+        what: vec!["http".into(), "https".into()],
+        ..RuleDraft::new("site", Verdict::Allow, "")
+    };
+    let edited = replace_rule(FILE, &site).expect("it is there");
+    let expected = FILE.replace("from = \"any\"\n", "from = \"any\"\nlog = \"5/s\"\n");
+    assert_eq!(edited, expected, "the list with its comment is the same");
+    let ssh = RuleDraft {
+        from: vec!["management".into(), "not 10.77.9.66".into()],
+        ..RuleDraft::new("ssh", Verdict::Drop, "ssh")
+    };
+    let edited = replace_rule(FILE, &ssh).expect("it is there");
+    insta::assert_snapshot!(edited, @r##"
+    # Web servers.
+    layer = "role web"   # the layer
+
+    # --- Public ---
+
+    # The site.
+    [[rule]]
+    name = "site"
+    allow = [
+      "http",   # redirected
+      "https",
+    ]
+    from = "any"
+
+    [[rule]] # no blank line below
+    name = 'ssh'
+    drop = "ssh"
+    from = ["management", "not 10.77.9.66"] # only
+
+    # Behind it all.
+
+    [[expect]]
+    allow = "https"
+    from = "stranger"
+    "##);
+    let error = replace_rule(FILE, &draft("new")).expect_err("there is none");
+    assert!(matches!(error, EditError::NoSuchRule { .. }));
+}
+
+#[test]
+fn a_replaced_rule_stays_switched_off_and_an_override() {
+    let text = "[[rule]]\nname = \"new\"\noverride = true\nenabled = false # yet\nallow = \"ssh\"\n";
+    let edited = replace_rule(text, &draft("new")).expect("it is there");
+    assert!(
+        edited.contains("override = true") && edited.contains("enabled = false # yet"),
+        "{edited}"
+    );
+    assert!(
+        edited.contains("drop = \"mysql\"") && !edited.contains("allow"),
+        "{edited}"
+    );
+}
+
+#[test]
+fn a_rule_moves_with_its_comment() {
+    let order = |text: &str| -> Vec<String> {
+        let blocks = parsed(text).expect("right");
+        let names = blocks.iter().filter_map(|block| block.name.as_deref());
+        names.map(str::to_owned).collect()
+    };
+    let edited = move_rule(FILE, "site", &Position::End).expect("it is there");
+    assert_eq!(order(&edited), ["ssh", "site"]);
+    assert!(
+        edited.contains("# The site.\n[[rule]]\nname = \"site\""),
+        "{edited}"
+    );
+    assert!(edited.contains("\"http\",   # redirected"), "{edited}");
+    assert!(
+        edited.contains("# --- Public ---\n\n[[rule]] # no blank"),
+        "{edited}"
+    );
+    let back = move_rule(&edited, "ssh", &Position::After("site".into())).expect("it is there");
+    assert_eq!(order(&back), ["site", "ssh"]);
+    let first = move_rule(FILE, "ssh", &Position::First).expect("it is there");
+    assert_eq!(order(&first), ["ssh", "site"]);
+    assert_eq!(
+        move_rule(FILE, "ssh", &Position::Before("ssh".into())).as_deref(),
+        Ok(FILE)
+    );
+    assert!(move_rule(FILE, "ssh", &Position::Before("x".into())).is_err());
+    assert!(move_rule(FILE, "x", &Position::First).is_err());
+}
+
+#[test]
+fn a_rule_is_switched_off_and_on_again() {
+    let off = enable_rule(FILE, "ssh", false).expect("it is there");
+    let expected = FILE.replace("name = 'ssh'\n", "name = 'ssh'\nenabled = false\n");
+    assert_eq!(off, expected);
+    assert_eq!(disabled_rules(&off), [("ssh".to_owned(), 15)]);
+    assert_eq!(
+        enable_rule(&off, "ssh", false).as_deref(),
+        Ok(&*off),
+        "it is off already"
+    );
+    assert_eq!(enable_rule(&off, "ssh", true).as_deref(), Ok(FILE));
+    assert_eq!(
+        enable_rule(FILE, "ssh", true).as_deref(),
+        Ok(FILE),
+        "it is on already"
+    );
+    let commented = off.replace("enabled = false", "enabled = false # until the audit");
+    let on = enable_rule(&commented, "ssh", true).expect("it is there");
+    assert!(on.contains("enabled = true # until the audit"), "{on}");
+    assert!(enable_rule(FILE, "sshd", false).is_err());
+    let inline = "rule = [{ name = \"a\" }, { name = \"b\" }]\n";
+    assert_eq!(
+        enable_rule(inline, "a", false),
+        Err(EditError::Entangled { name: "a".into() })
+    );
+}
+
 /// Files of the parts that operators put together, in any order and with any line end.
 fn any_file() -> impl Strategy<Value = String> {
     let part = prop_oneof![
@@ -204,5 +322,36 @@ proptest! {
         let added = add_rule(&text, &draft("new-rule"), &position).expect("it fits everywhere");
         prop_assert!(added.contains("new-rule"));
         prop_assert_eq!(delete_rule(&added, "new-rule").expect("it was added"), text);
+    }
+
+    #[test]
+    fn switching_off_and_on_gives_the_same_bytes(text in any_file(), at in 0usize..6) {
+        let Ok(blocks) = parsed(&text) else { return Ok(()) };
+        let Some(name) = blocks.get(at).and_then(|block| block.name.clone()) else { return Ok(()) };
+        let off = enable_rule(&text, &name, false).expect("it is there");
+        prop_assert!(off != text);
+        prop_assert_eq!(enable_rule(&off, &name, true).expect("it is there"), text);
+    }
+
+    #[test]
+    fn moving_keeps_every_line(text in any_file(), from in 0usize..6, to in 0usize..6, before in any::<bool>()) {
+        let Ok(blocks) = parsed(&text) else { return Ok(()) };
+        let name = |at: usize| blocks.get(at).and_then(|block| block.name.clone());
+        let (Some(moved), Some(other)) = (name(from), name(to)) else { return Ok(()) };
+        let position = if before {
+            Position::Before(other.to_string())
+        } else {
+            Position::After(other.to_string())
+        };
+        // A name that stands twice is found at its first place.
+        let Ok(edited) = move_rule(&text, &moved, &position) else { return Ok(()) };
+        let lines = |text: &str| {
+            let mut lines: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
+            lines.retain(|line| !line.is_empty());
+            lines.sort();
+            lines
+        };
+        prop_assert_eq!(lines(&edited), lines(&text));
+        prop_assert_eq!(parsed(&edited).expect("right").len(), blocks.len());
     }
 }

@@ -1,0 +1,49 @@
+//! `fwctl rule insert`.
+
+use std::path::PathBuf;
+
+use super::{place::Place, said::Said};
+use crate::{
+    cli::{CliError, editing::Editing},
+    control::protocol::{Edit, NewRule},
+};
+
+const EXAMPLES: &str = "\
+The first rule that matches decides, so the place counts. The rule is written to the file of the rule beside which it is to stand; `first` and `last` are those of this host's last layer, unless --file names another one.
+
+Examples:
+  fwctl rule insert no-guests before ssh --drop ssh --from 10.77.9.128/25
+  fwctl rule insert debug first --allow tcp/8080 --from management --file base.toml";
+
+/// Writes a new rule at a place that is said, live and in its policy file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Insert {
+    /// Its name, unique in the policy.
+    name: String,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    said: Said,
+    /// The policy file to write it to.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Why; kept with the revision.
+    #[arg(short = 'm', long, value_name = "TEXT")]
+    why: Option<String>,
+}
+
+impl Editing for Insert {
+    fn why(&self) -> Option<&String> {
+        self.why.as_ref()
+    }
+
+    fn edits(self) -> Result<Vec<Edit>, CliError> {
+        Ok(vec![Edit::RuleAdd(Box::new(NewRule {
+            rule: self.said.draft(self.name),
+            file: self.file,
+            place: self.place.try_into().map_err(CliError::Usage)?,
+            why: None,
+        }))])
+    }
+}
