@@ -5,7 +5,7 @@ use firewall_common::{
     cell::Mode,
     counters::Hook,
     flow::State,
-    wire::tcp::{ACK, SYN},
+    wire::tcp::{ACK, RST, SYN},
 };
 use firewall_tests::{
     engine::{Engine, Interface},
@@ -471,6 +471,76 @@ fn s61_full_table() {
             0,
             "ended flows give way"
         );
+    }
+}
+
+#[test]
+fn s61_in_a_full_table_live_flows_of_every_kind_go_on_and_new_ones_are_refused() {
+    for net in nets() {
+        let host = connected(net, BOTH);
+        assert_eq!(host.incoming(&answer(net)), "pass flow ask");
+        assert_eq!(host.outgoing(&question(net)), "pass flow ask");
+        connect_many(&host, net, net.other, 9000);
+        let held = host.engine.flows(FlowTable::Assured).len();
+        let from = |port| end(net.server, port);
+        let refused = (2000..3000)
+            .filter(|&port| {
+                let ask = Packet::udp(from(port), end(net.client, 53), 20);
+                let answer = Packet::udp(end(net.client, 53), from(port), 20);
+                assert_eq!(
+                    host.outgoing(&ask),
+                    "pass rule ask",
+                    "it takes no room of live flows"
+                );
+                assert_eq!(host.incoming(&answer), "pass flow ask");
+                host.outgoing(&ask) == "drop flow-table-full"
+            })
+            .count();
+        assert!(refused > 500, "{refused} of 1000");
+        assert_eq!(
+            host.engine.flows(FlowTable::Assured).len(),
+            held + 1000 - refused,
+            "each is either held or refused"
+        );
+        for _ in 0..2 {
+            assert_eq!(host.incoming(&tcp_in(net, ACK)), "pass flow web");
+            assert_eq!(host.outgoing(&tcp_out(net, ACK)), "pass flow web");
+            assert_eq!(host.outgoing(&question(net)), "pass flow ask");
+            assert_eq!(host.incoming(&answer(net)), "pass flow ask");
+        }
+        assert_eq!(
+            host.incoming(&Packet::tcp(
+                end(net.other, 7),
+                end(net.server, 80),
+                &Segment::new(SYN)
+            )),
+            "drop default",
+            "what no rule allows is not told that the table is full"
+        );
+    }
+}
+
+#[test]
+fn s61_flows_that_were_closed_give_way_at_once() {
+    for net in nets() {
+        let host = connected(net, BOTH);
+        connect_many(&host, net, net.other, 9000);
+        let refused = connect_many(&host, net, net.router, 500);
+        assert!(refused > 250, "{refused} of 500");
+        for port in 1..=9000 {
+            let reset = Packet::tcp(
+                end(net.server, 443),
+                end(net.other, port),
+                &Segment::new(RST | ACK),
+            );
+            host.outgoing(&reset);
+        }
+        assert_eq!(
+            connect_many(&host, net, net.router, 500),
+            0,
+            "the same come again"
+        );
+        assert_eq!(host.incoming(&tcp_in(net, ACK)), "pass flow web");
     }
 }
 

@@ -123,6 +123,18 @@ impl Case {
         self
     }
 
+    /// Our figure is to be at least so much.
+    pub(crate) fn at_least(mut self, least: f64) -> Self {
+        let value = self.entry(OURS).map(|entry| entry.figure.median);
+        self.checks.push(Check {
+            beside: None,
+            target: format!("≥ {least} {}", self.unit.word()).trim_end().to_owned(),
+            value,
+            met: value.is_some_and(|value| value >= least),
+        });
+        self
+    }
+
     /// It is to work at all.
     pub(crate) fn works(mut self) -> Self {
         let value = self.entry(OURS).map(|entry| entry.figure.median);
@@ -182,6 +194,11 @@ mod tests {
             .with_some("peer", None)
             .better_than(1.0, "peer");
         assert_eq!(outcomes(&case), [Outcome::NotMeasured]);
+        let case = Case::new("", Unit::Count)
+            .ours(figure(9.0))
+            .at_least(9.0)
+            .at_least(9.5);
+        assert_eq!(outcomes(&case), [Outcome::Met, Outcome::NotMet]);
         let case = Case::new("", Unit::Milliseconds).at_most(5.0).works();
         assert_eq!(outcomes(&case), [Outcome::NotMeasured; 2]);
         let case = Case::new("", Unit::Milliseconds)

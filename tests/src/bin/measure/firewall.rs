@@ -1,6 +1,6 @@
 //! The firewall's programs under a policy.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result};
 use aya::programs::{ProgramFd, ProgramInfo};
@@ -42,6 +42,24 @@ impl Firewall {
     /// Loads everything with tables as they are by default, or for so many flows if that is more, and puts a policy in
     /// force. For a thread in the network namespace whose interfaces it is to be attached to.
     pub(crate) fn load(policy: &ValidPolicy, flows: u32) -> Result<Self> {
+        Self::load_with(policy, flows, false)
+    }
+
+    /// The same, with a clock that stands still but for [`Self::wait`].
+    pub(crate) fn load_with_own_clock(policy: &ValidPolicy, flows: u32) -> Result<Self> {
+        let firewall = Self::load_with(policy, flows, true)?;
+        firewall.wait(1)?;
+        Ok(firewall)
+    }
+
+    /// Lets time pass by a clock of its own.
+    pub(crate) fn wait(&self, seconds: u32) -> Result<()> {
+        let clock = self.dataplane.clock()?;
+        let later = clock.deadline(Duration::from_secs(seconds.into()));
+        Ok(self.dataplane.set_clock(later)?)
+    }
+
+    fn load_with(policy: &ValidPolicy, flows: u32, clock_from_cell: bool) -> Result<Self> {
         let defaults = TableSettings::default();
         let pins = Bpffs::mount()?;
         let state = tempfile::tempdir()?;
@@ -55,7 +73,7 @@ impl Firewall {
                 rule_counters: defaults.rule_counters.max(RULE_COUNTERS),
                 ..defaults
             },
-            clock_from_cell: false,
+            clock_from_cell,
         });
         dataplane.adopt_or_create()?;
         let set = pins.path().join(format!("agent/v{ABI_VERSION}"));

@@ -48,6 +48,8 @@ pub(crate) struct Row {
 pub(crate) enum Unit {
     /// Nanoseconds a packet.
     Nanoseconds,
+    /// Microseconds.
+    Microseconds,
     /// Milliseconds.
     Milliseconds,
     /// Connections or requests a second.
@@ -67,6 +69,7 @@ impl Unit {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Nanoseconds => "ns",
+            Self::Microseconds => "µs",
             Self::Milliseconds => "ms",
             Self::PerSecond => "/s",
             Self::GigabitsPerSecond => "Gb/s",

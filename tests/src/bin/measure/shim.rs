@@ -39,6 +39,17 @@ pub(crate) enum Way {
     Tc,
 }
 
+impl Way {
+    /// The shim's program there.
+    const fn shim(self) -> &'static str {
+        match self {
+            Self::Xdp => "bench_shim",
+            Self::PlainXdp => "bench_shim_plain",
+            Self::Tc => "bench_shim_tc",
+        }
+    }
+}
+
 /// Programs of the bench object that the shim can go on in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Own {
@@ -122,7 +133,7 @@ impl Shim {
         // The program's clock, `bpf_ktime_get_ns`.
         let seen = u64::try_from(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_nanos())?;
         let mut entered: Vec<_> = remotes(self.count).collect();
-        entered.sort_by_key(|remote| remote.v4());
+        entered.sort_by_key(Remote::v4);
         for remote in entered {
             let key = LruKey {
                 source: remote.v4(),
@@ -166,18 +177,40 @@ impl Shim {
             repeat: packets,
             ..TestRunOptions::new()
         };
-        let (targets, name) = match way {
-            Way::Xdp => (&mut self.target, "bench_shim"),
-            Way::PlainXdp => (&mut self.target_plain, "bench_shim_plain"),
-            Way::Tc => (&mut self.target_tc, "bench_shim_tc"),
+        let targets = match way {
+            Way::Xdp => &mut self.target,
+            Way::PlainXdp => &mut self.target_plain,
+            Way::Tc => &mut self.target_tc,
         };
         targets.set(0, &descriptor, 0)?;
+        let name = way.shim();
         let shim = self.object.program(name).context(name)?;
         let ran = match way {
             Way::Xdp | Way::PlainXdp => <&Xdp>::try_from(shim)?.test_run(options)?,
             Way::Tc => <&SchedClassifier>::try_from(shim)?.test_run(options)?,
         };
         Ok((ran.return_value, ran.duration.as_secs_f64() * 1e9))
+    }
+
+    /// One packet of each remote end, each run alone; nanoseconds of each.
+    pub(crate) fn run_each(&mut self, way: Way, target: Target<'_>, frame: &[u8]) -> Result<Vec<f64>> {
+        // The first run says where to go on; the shim counts on by itself.
+        let (_, first) = self.run(way, target, frame, 1)?;
+        let options = || TestRunOptions {
+            data_in: Some(frame),
+            ..TestRunOptions::new()
+        };
+        let mut taken = vec![first];
+        let (name, count) = (way.shim(), self.count);
+        let shim = self.object.program(name).context(name)?;
+        for _ in 1..count {
+            let ran = match way {
+                Way::Xdp | Way::PlainXdp => <&Xdp>::try_from(shim)?.test_run(options())?,
+                Way::Tc => <&SchedClassifier>::try_from(shim)?.test_run(options())?,
+            };
+            taken.push(ran.duration.as_secs_f64() * 1e9);
+        }
+        Ok(taken)
     }
 
     fn own(&self, own: Own, way: Way) -> Result<ProgramFd> {

@@ -25,7 +25,7 @@ use crate::{
 
 const PORT: u16 = 443;
 /// Addresses in the block list.
-const LISTED: u32 = 1_000_000;
+pub(super) const LISTED: u32 = 1_000_000;
 const ATTEMPTS: u32 = 8;
 const CLIENTS: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
@@ -34,8 +34,8 @@ const PASS: u32 = 2;
 const LRU: &str = "bare LRU hash";
 
 /// A segment of a client at `remote`, or the server's to it.
-fn segment(hook: Hook, remote: IpAddr, server: IpAddr, flags: u8) -> Vec<u8> {
-    let (client, server) = (end(remote, 40_000), end(server, PORT));
+pub(super) fn segment(hook: Hook, remote: IpAddr, server: (IpAddr, u16), flags: u8) -> Vec<u8> {
+    let (client, server) = (end(remote, 40_000), end(server.0, server.1));
     let segment = Segment::new(flags);
     match hook {
         Hook::Ingress => Packet::tcp(client, server, &segment),
@@ -140,7 +140,7 @@ fn connect(shim: &mut Shim, firewall: &Firewall, client: IpAddr, server: IpAddr)
                 Hook::Ingress => (Way::Xdp, &firewall.ingress),
                 Hook::Egress => (Way::Tc, &firewall.egress),
             };
-            let frame = segment(hook, client, server, flags);
+            let frame = segment(hook, client, (server, PORT), flags);
             shim.run(way, Target::Other(program), &frame, shim.count())?;
         }
         // A few find both their buckets full.
@@ -156,8 +156,8 @@ fn figures(object: &[u8], effort: Effort, size: u32, client: IpAddr, server: IpA
     shim.fill_lru(server, PORT)?;
     let firewall = Firewall::load(&load_balancer(&[], LISTED)?, size)?;
     connect(&mut shim, &firewall, client, server)?;
-    let incoming = segment(Hook::Ingress, client, server, ACK);
-    let outgoing = segment(Hook::Egress, client, server, ACK);
+    let incoming = segment(Hook::Ingress, client, (server, PORT), ACK);
+    let outgoing = segment(Hook::Egress, client, (server, PORT), ACK);
     let packets = effort.packets.max(size);
     let candidates = [
         Candidate::Empty,

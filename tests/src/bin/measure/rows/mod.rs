@@ -2,6 +2,7 @@
 
 mod classifier;
 mod connections;
+mod ended;
 mod live;
 mod memory;
 mod rules;
@@ -25,11 +26,16 @@ pub(crate) struct Topic {
 }
 
 /// All of them.
-pub(crate) const TOPICS: [Topic; 9] = [
+pub(crate) const TOPICS: [Topic; 10] = [
     Topic {
         name: "live flows",
         rows: &[1, 2, 14],
         measure: live::measure,
+    },
+    Topic {
+        name: "flows that end",
+        rows: &[2],
+        measure: ended::measure,
     },
     Topic {
         name: "first packets",

@@ -1,0 +1,237 @@
+//! Flows that end: all of a full table idle out at once, and as many others come, packet by packet.
+//!
+//! No agent is at work: what has ended gives way in the kernel, where a new flow needs its place. Each packet is run and
+//! timed alone, so that the longest is known; what the machine itself adds to that shows beside, by an empty program.
+
+use std::{net::IpAddr, thread, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+use firewall_common::{
+    counters::Hook,
+    wire::tcp::{ACK, SYN},
+};
+
+use super::live::{LISTED, segment};
+use crate::{
+    Bench,
+    case::missing,
+    firewall::Firewall,
+    policies::{LOAD_BALANCER_ADDRESSES, load_balancer},
+    report::Report,
+    results::{Case, Figure, Unit},
+    shim::{Own, Shim, Target, Way},
+};
+
+const EMPTY: &str = "empty program";
+const FREE: &str = "into places that were free";
+const CLIENT: &str = "192.0.2.1";
+/// Of each generation of flows, in turn; the policy allows both.
+const PORTS: [u16; 2] = [443, 80];
+/// Longer than any flow of the policy may be idle.
+const IDLE_SECONDS: u32 = 25 * 3600;
+/// Times that clients come: some push each other out of the table of half-open flows, as a flood would.
+const ATTEMPTS: usize = 2;
+/// Longest time of a packet that is no stall, in microseconds.
+const STALL: f64 = 1000.0;
+/// Flows that may find both their buckets full: one of so many.
+const REFUSED_OF: u32 = 200;
+
+/// What one generation took.
+#[derive(Default)]
+struct Generation {
+    /// Nanoseconds of each packet.
+    packets: Vec<f64>,
+    /// Of each run of an empty program.
+    empty: Vec<f64>,
+    /// Milliseconds of each time that the agent's library read the table, packets running beside.
+    scans: Vec<f64>,
+    /// Flows that are live at its end.
+    live: u32,
+}
+
+/// Generations of a million flows, in a first look of fewer.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "all rows are measured by functions of one type"
+)]
+pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
+    let size = bench.effort.either(1_000_000, 100_000);
+    let name = format!("{size} flows end and as many come");
+    match generations(bench, size) {
+        Ok(generations) => add(report, size, &name, &generations),
+        Err(error) => report.add(2, missing(&name, Unit::Microseconds, &error).at_most(STALL)),
+    }
+    Ok(())
+}
+
+fn generations(bench: &Bench, size: u32) -> Result<Vec<Generation>> {
+    let server: IpAddr = LOAD_BALANCER_ADDRESSES[0].parse()?;
+    let client: IpAddr = CLIENT.parse()?;
+    let mut shim = Shim::load(&bench.object, size)?;
+    let firewall = Firewall::load_with_own_clock(&load_balancer(&[], LISTED)?, size)?;
+    let count = bench.effort.either(3, 4);
+    let ports = PORTS.into_iter().cycle();
+    ports
+        .take(count)
+        .map(|port| {
+            firewall.wait(IDLE_SECONDS)?;
+            ensure!(firewall.assured_flows()? == 0, "flows of before are live");
+            generation(&mut shim, &firewall, client, server, port)
+        })
+        .collect()
+}
+
+/// Connects all clients, while the table is read again and again.
+fn generation(
+    shim: &mut Shim,
+    firewall: &Firewall,
+    client: IpAddr,
+    server: IpAddr,
+    port: u16,
+) -> Result<Generation> {
+    let mut taken = Generation::default();
+    let frame = segment(Hook::Ingress, client, (server, port), SYN);
+    taken.empty = shim.run_each(Way::Xdp, Target::Own(Own::Empty), &frame)?;
+    let (packets, scans) = thread::scope(|scope| {
+        let opening = scope.spawn(|| open(shim, firewall, client, (server, port)));
+        let mut scans = Vec::new();
+        while !opening.is_finished() {
+            let start = Instant::now();
+            firewall.assured_flows()?;
+            scans.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        let packets = opening.join().ok().context("the clients' thread")??;
+        anyhow::Ok((packets, scans))
+    })?;
+    Ok(Generation {
+        packets,
+        scans,
+        live: firewall.assured_flows()?,
+        ..taken
+    })
+}
+
+/// Nanoseconds of each packet of the handshakes.
+fn open(shim: &mut Shim, firewall: &Firewall, client: IpAddr, server: (IpAddr, u16)) -> Result<Vec<f64>> {
+    let mut packets = Vec::new();
+    for _ in 0..ATTEMPTS {
+        for (hook, flags) in [
+            (Hook::Ingress, SYN),
+            (Hook::Egress, SYN | ACK),
+            (Hook::Ingress, ACK),
+        ] {
+            let (way, program) = match hook {
+                Hook::Ingress => (Way::Xdp, &firewall.ingress),
+                Hook::Egress => (Way::Tc, &firewall.egress),
+            };
+            let frame = segment(hook, client, server, flags);
+            packets.extend(shim.run_each(way, Target::Other(program), &frame)?);
+        }
+    }
+    Ok(packets)
+}
+
+fn add(report: &mut Report, size: u32, name: &str, generations: &[Generation]) {
+    let Some((first, later)) = generations.split_first() else {
+        return;
+    };
+    let longest = |of: fn(&Generation) -> &Vec<f64>| {
+        let longest = later
+            .iter()
+            .map(|generation| of(generation).iter().fold(0.0, |most, one| f64::max(most, *one)));
+        Figure::of(longest.map(|nanoseconds| nanoseconds / 1000.0).collect())
+    };
+    let all = Figure::of(
+        later
+            .iter()
+            .flat_map(|generation| generation.packets.clone())
+            .collect(),
+    );
+    let (ours, empty) = (longest(|one| &one.packets), longest(|one| &one.empty));
+    let most = ours.rounds.iter().fold(0.0, |most, one| f64::max(most, *one));
+    report.add(
+        2,
+        Case::new(format!("{name}: longest packet"), Unit::Microseconds)
+            .ours(ours)
+            .with(EMPTY, empty)
+            .at_most(STALL)
+            .note(format!(
+                "each of {} packets was run alone; of each generation the longest counts; the longest of all took {most:.0} µs, one of 10,000 more than {:.1} µs",
+                all.rounds.len(),
+                share(&all.rounds, 0.9999) / 1000.0,
+            )),
+    );
+    report.add(
+        2,
+        Case::new(format!("{name}: packet of a handshake"), Unit::Nanoseconds)
+            .ours(without_rounds(&all))
+            .with(FREE, without_rounds(&Figure::of(first.packets.clone()))),
+    );
+    let live = Figure::of(
+        later
+            .iter()
+            .map(|generation| f64::from(generation.live))
+            .collect(),
+    );
+    report.add(
+        2,
+        Case::new(format!("{name}: flows that are live then"), Unit::Count)
+            .ours(live)
+            .at_least(f64::from(size - size / REFUSED_OF)),
+    );
+    let scans = later
+        .iter()
+        .flat_map(|generation| generation.scans.clone())
+        .collect();
+    let longest = |scans: &Vec<f64>| scans.iter().fold(0.0, |most, one| f64::max(most, *one));
+    let note = format!(
+        "the longest took {:.0} ms; packets do not wait for it, and ran meanwhile",
+        longest(&scans)
+    );
+    report.add(
+        2,
+        Case::new(
+            format!("{name}: the agent reads both tables meanwhile"),
+            Unit::Milliseconds,
+        )
+        .ours(without_rounds(&Figure::of(scans)))
+        .note(note),
+    );
+}
+
+/// What this share of the figures does not exceed.
+fn share(figures: &[f64], share: f64) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place among millions"
+    )]
+    let place = (sorted.len() as f64 * share) as usize;
+    sorted.get(place).or(sorted.last()).copied().unwrap_or(f64::NAN)
+}
+
+/// Of millions of single packets there is nothing more to keep.
+fn without_rounds(figure: &Figure) -> Figure {
+    Figure {
+        median: figure.median,
+        lower: figure.lower,
+        upper: figure.upper,
+        rounds: vec![figure.median],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_the_figures_is_not_exceeded() {
+        let figures: Vec<f64> = (0..100).rev().map(f64::from).collect();
+        assert!((share(&figures, 0.9) - 90.0).abs() < 0.1);
+        assert!((share(&figures, 1.0) - 99.0).abs() < 0.1);
+        assert!(share(&[], 0.5).is_nan());
+    }
+}
