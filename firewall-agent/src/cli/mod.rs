@@ -5,12 +5,15 @@ mod ban;
 mod check;
 mod completions;
 mod counters;
+mod diff;
 mod edit;
 mod editing;
 mod events;
 mod explain;
 mod flows;
+mod history;
 mod man;
+mod mode;
 mod output;
 mod plan;
 mod policy_files;
@@ -113,6 +116,16 @@ enum Command {
     Plan(plan::Plan),
     /// Puts a policy in force until it is confirmed; the kernel goes back by itself.
     Apply(apply::Apply),
+    /// Puts a former revision in force again.
+    Rollback(apply::Rollback),
+    /// Shows who changed what, and verifies the record of it.
+    History(history::History),
+    /// Shows what one revision says differently than another.
+    Diff(diff::Diff),
+    /// Drops everything but the failsafe, now.
+    Panic(mode::Panic),
+    /// Lets everything pass for a while.
+    Pause(mode::Pause),
     /// Makes the change that waits for its confirmation one for good.
     Confirm(apply::Keep),
     /// Goes back to what was in force before the change that waits.
@@ -190,6 +203,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(command) => command.run(&mut agent, &mut output),
         Command::Reload(command) => command.run(&mut agent, &mut output),
         Command::Plan(command) => command.run(&mut agent, &mut output),
+        Command::Rollback(command) => command.run(&mut agent, &mut output),
+        Command::History(command) => command.run(&mut agent, &mut output),
+        Command::Diff(command) => command.run(&mut agent, &mut output),
+        Command::Panic(command) => command.run(&mut agent, &mut output),
+        Command::Pause(command) => command.run(&mut agent, &mut output),
         Command::Apply(command) => command.run(&mut agent, &mut output),
         Command::Confirm(command) => command.run(&mut agent, &mut output),
         Command::Cancel(command) => command.run(&mut agent, &mut output),

@@ -48,6 +48,16 @@ fn text(output: &Output, report: &Report) -> String {
         ),
     );
     line("bans", bans(report));
+    if report.history.number > 0 {
+        line(
+            "history",
+            format!(
+                "entry {}, head {}",
+                report.history.number,
+                short(&report.history.hash)
+            ),
+        );
+    }
     line("files", files(output, report));
     line("last reload", last_reload(output, report));
     line(
@@ -86,7 +96,13 @@ fn enforcing(output: &Output, report: &Report) -> String {
     }
     format!(
         "{what}, {}",
-        output.paint(Tone::Bad, format!("mode {}", report.mode))
+        output.paint(
+            Tone::Bad,
+            match report.mode_seconds_left {
+                Some(left) => format!("mode {} for {left} s yet", report.mode),
+                None => format!("mode {}", report.mode),
+            }
+        )
     )
 }
 

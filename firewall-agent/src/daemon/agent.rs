@@ -3,8 +3,9 @@
 //! Locks are taken in the order editor, bans, kernel, and the snapshots last. A change holds the editor for as long as it
 //! takes, the kernel only while it loads and switches, so that readers never wait for a policy to be checked.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool};
 
+use firewall_common::cell::Mode;
 use jiff::Timestamp;
 
 use super::{
@@ -23,7 +24,7 @@ use crate::{
     diagnostic::SourceSet,
     policy::read_sources,
     settings::Settings,
-    state::{Actor, Cause, CounterNumbers, PendingFile, Revisions, StateDirectory},
+    state::{Actor, Cause, CounterNumbers, Head, History, PendingFile, Revisions, StateDirectory},
 };
 
 /// What a change needs: the revisions and the counter numbers. Whoever holds it is the only one to change anything.
@@ -31,6 +32,7 @@ pub(super) struct Editor {
     pub(super) revisions: Revisions,
     pub(super) counters: CounterNumbers,
     pub(super) pending: PendingFile,
+    pub(super) history: History,
     /// Keeps other agents out of the directory.
     pub(super) _directory: StateDirectory,
 }
@@ -67,6 +69,10 @@ pub struct Agent {
     looked_at: Mutex<Option<(u32, Stamps)>>,
     /// The change in force that waits for its confirmation, if one does.
     unconfirmed: RwLock<Option<Arc<Unconfirmed>>>,
+    /// Whether everything passes, or did when this was last looked at.
+    pub(super) paused: AtomicBool,
+    /// The last entry of the history.
+    history_head: RwLock<Head>,
     /// How the last one that was not confirmed has ended.
     ended: Mutex<Option<Ended>>,
     /// Log events on their way to those who watch.
@@ -82,6 +88,8 @@ impl Agent {
         in_force: InForce,
         health: Health,
     ) -> Self {
+        let history_head = RwLock::new(editor.history.head().clone());
+        let paused = kernel.mode().is_ok_and(|(mode, _)| mode == Mode::Pause);
         Self {
             settings,
             started: Timestamp::now(),
@@ -92,6 +100,8 @@ impl Agent {
             health: RwLock::new(health),
             looked_at: Mutex::new(None),
             unconfirmed: RwLock::new(None),
+            paused: AtomicBool::new(paused),
+            history_head,
             ended: Mutex::new(None),
             events: EventFeed::new(),
         }
@@ -107,6 +117,18 @@ impl Agent {
 
     pub(super) fn set_unconfirmed(&self, unconfirmed: Option<Unconfirmed>) {
         *self.unconfirmed.write().unwrap_or_else(PoisonError::into_inner) = unconfirmed.map(Arc::new);
+    }
+
+    /// The last entry of the history.
+    pub(crate) fn history_head(&self) -> Head {
+        self.history_head
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_history_head(&self, head: Head) {
+        *self.history_head.write().unwrap_or_else(PoisonError::into_inner) = head;
     }
 
     pub(super) fn ended(&self) -> MutexGuard<'_, Option<Ended>> {
@@ -152,6 +174,11 @@ impl Agent {
 
     pub(super) fn lock_bans(&self) -> MutexGuard<'_, BanBook> {
         self.bans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows the history's last entry to who asks for it.
+    pub(super) fn follow_history(&self, editor: &Editor) {
+        self.set_history_head(editor.history.head().clone());
     }
 
     /// Whoever changes anything. Where the window of a change is over, what that has brought about is done first.

@@ -4,15 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     agent::{Agent, Editor},
-    candidate::{candidate, take_back_files, write_files},
+    candidate::{candidate, of_revision, take_back_files, write_files},
     change::{report, unchanged_or},
     commit::{Occasion, Window, changes, commit_for},
     confirm::Unconfirmed,
+    history::read_revision,
     lockout::Whose,
     prepare::{PrepareError, Prepared, prepare},
 };
 use crate::{
-    control::protocol::{Apply, Changed, Confirm, Failure, FailureKind},
+    control::protocol::{Apply, Changed, Confirm, Failure, FailureKind, Rollback},
+    diagnostic::SourceSet,
     state::{Actor, Cause, Write},
 };
 
@@ -22,37 +24,85 @@ const USUAL_WINDOW: Duration = Duration::from_mins(1);
 /// The kernel's deadlines are short of this by far; who needs longer wants no window.
 const LONGEST_WINDOW: Duration = Duration::from_hours(24);
 
+/// How a policy is put in force.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    confirm: Confirm,
+    force: bool,
+}
+
 impl Agent {
     /// Puts a policy in force: the files on disk, with others in the places of some of them.
     pub fn apply(&self, by: &Actor, request: Apply) -> Result<Changed, Failure> {
-        let mut editor = self.lock_editor();
-        let outcome = self.try_apply(&mut editor, by, request);
-        self.record(by, Cause::Apply, outcome.as_ref().err());
-        drop(editor);
-        self.look_for_pending();
-        outcome
-    }
-
-    fn try_apply(&self, editor: &mut Editor, by: &Actor, request: Apply) -> Result<Changed, Failure> {
-        self.refuse_unconfirmed()?;
-        let window = self.window(by, request.confirm)?;
-        let (sources, writes) = candidate(self.sources_on_disk(), request.files, &self.settings)?;
-        let prepared = prepare(sources, &self.settings).map_err(PrepareError::failure)?;
-        if request.force && window.is_none() {
-            let message = "force needs a way back: a change that holds at once cuts you for good";
-            return Err(Failure::new(FailureKind::BadRequest, message).hint("say --confirm 60s"));
-        }
-        if !request.force {
-            self.refuse_lock_out(by, &prepared.policy, &prepared.image, &self.in_force())?;
-        }
         let occasion = Occasion {
             by: by.clone(),
             cause: Cause::Apply,
             why: request.why,
         };
+        let how = How {
+            confirm: request.confirm,
+            force: request.force,
+        };
+        self.apply_sources(&occasion, how, |_, sources| {
+            candidate(sources, request.files, &self.settings)
+        })
+    }
+
+    /// Puts a former revision in force again, and its files on disk.
+    pub fn rollback(&self, by: &Actor, request: Rollback) -> Result<Changed, Failure> {
+        let to = request.to;
+        let occasion = Occasion {
+            by: by.clone(),
+            cause: Cause::Rollback,
+            why: Some(request.why.unwrap_or_else(|| format!("back to revision {to}"))),
+        };
+        let how = How {
+            confirm: request.confirm,
+            force: request.force,
+        };
+        self.apply_sources(&occasion, how, |editor, sources| {
+            self.refuse_pending_files(&sources)?;
+            let revision = read_revision(editor, to)?;
+            of_revision(&sources, &revision.files)
+        })
+    }
+
+    fn apply_sources(
+        &self,
+        occasion: &Occasion,
+        how: How,
+        make: impl FnOnce(&Editor, SourceSet) -> Result<(SourceSet, Vec<Write>), Failure>,
+    ) -> Result<Changed, Failure> {
+        let mut editor = self.lock_editor();
+        let outcome = self.try_apply(&mut editor, occasion, how, make);
+        self.record(&occasion.by, occasion.cause, outcome.as_ref().err());
+        drop(editor);
+        self.look_for_pending();
+        outcome
+    }
+
+    fn try_apply(
+        &self,
+        editor: &mut Editor,
+        occasion: &Occasion,
+        how: How,
+        make: impl FnOnce(&Editor, SourceSet) -> Result<(SourceSet, Vec<Write>), Failure>,
+    ) -> Result<Changed, Failure> {
+        self.refuse_unconfirmed()?;
+        let by = &occasion.by;
+        let window = self.window(by, how.confirm)?;
+        if how.force && window.is_none() {
+            let message = "force needs a way back: a change that holds at once cuts you for good";
+            return Err(Failure::new(FailureKind::BadRequest, message).hint("say --confirm 60s"));
+        }
+        let (sources, writes) = make(editor, self.sources_on_disk())?;
+        let prepared = prepare(sources, &self.settings).map_err(PrepareError::failure)?;
+        if !how.force {
+            self.refuse_lock_out(by, &prepared.policy, &prepared.image, &self.in_force())?;
+        }
         match window {
-            Some(length) => self.apply_for(editor, prepared, &occasion, Window { length, writes }),
-            None => self.apply_for_good(editor, prepared, &occasion, &writes),
+            Some(length) => self.apply_for(editor, prepared, occasion, Window { length, writes }),
+            None => self.apply_for_good(editor, prepared, occasion, &writes),
         }
     }
 

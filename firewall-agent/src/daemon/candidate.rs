@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path, path::PathBuf};
 
-use super::chain::chain;
+use super::{chain::chain, prepare::sources_of};
 use crate::{
     control::protocol::{Failure, FailureKind, NewFile},
     diagnostic::{SourceFile, SourceSet},
     policy::{read_lists_of, store},
     settings::Settings,
-    state::{Write, durable},
+    state::{PolicyFile, Write, durable},
 };
 
 /// Mode of policy files that are new.
@@ -45,7 +45,7 @@ pub(super) fn candidate(
             writes.push(Write {
                 path,
                 before,
-                after: source.shared_text(),
+                after: Some(source.shared_text()),
             });
         }
         match place {
@@ -109,23 +109,72 @@ pub(super) fn write_files(writes: &[Write]) -> Result<(), String> {
 /// Has the files as they were.
 pub(super) fn take_back_files(writes: &[Write]) {
     for write in writes.iter().rev() {
-        let taken_back = match &write.before {
-            Some(before) => store::replace(&write.path, &write.after, before).map_err(|error| chain(&error)),
-            None => fs::remove_file(&write.path).map_err(|error| error.to_string()),
+        let back = Write {
+            path: write.path.clone(),
+            before: write.after.clone(),
+            after: write.before.clone(),
         };
-        if let Err(error) = taken_back {
+        if let Err(error) = write_file(&back) {
             tracing::error!(file = %write.path.display(), error, "what was not put in force is left in a policy file");
         }
     }
 }
 
 fn write_file(write: &Write) -> Result<(), String> {
-    match &write.before {
-        Some(before) => store::replace(&write.path, before, &write.after).map_err(|error| chain(&error)),
-        None if write.path.exists() => Err(format!("{} has appeared meanwhile", write.path.display())),
-        None => durable::replace(&write.path, write.after.as_bytes(), MODE)
-            .map_err(|error| format!("{} cannot be written: {error}", write.path.display())),
+    let path = &write.path;
+    match (&write.before, &write.after) {
+        (Some(before), Some(after)) => store::replace(path, before, after).map_err(|error| chain(&error)),
+        (Some(before), None) => match fs::read_to_string(path) {
+            Ok(text) if *text == **before => fs::remove_file(path)
+                .map_err(|error| format!("{} cannot be removed: {error}", path.display())),
+            Ok(_) => Err(format!(
+                "{} was changed by somebody else in the meantime",
+                path.display()
+            )),
+            Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+        },
+        (None, Some(_)) if path.exists() => Err(format!("{} has appeared meanwhile", path.display())),
+        (None, Some(after)) => durable::replace(path, after.as_bytes(), MODE)
+            .map_err(|error| format!("{} cannot be written: {error}", path.display())),
+        (None, None) => Ok(()),
     }
+}
+
+/// The files of a revision in the place of those on disk, and what has to be written for the disk to be the same.
+pub(super) fn of_revision(
+    on_disk: &SourceSet,
+    files: &[PolicyFile],
+) -> Result<(SourceSet, Vec<Write>), Failure> {
+    let mut writes = Vec::new();
+    for file in files {
+        let (_, source) = on_disk
+            .all()
+            .find(|(_, source)| Path::new(&**source.name()) == file.path)
+            .unzip();
+        let before = source.filter(|source| source.fault().is_none());
+        if before.is_some_and(|source| source.text() == &*file.text) {
+            continue;
+        }
+        if file.path.extension().is_some_and(|extension| extension == "gz") {
+            let message = format!("{} is compressed and is not written to", file.path.display());
+            return Err(Failure::new(FailureKind::Conflict, message)
+                .hint("put the former list in its place by hand, then try again"));
+        }
+        writes.push(Write {
+            path: file.path.clone(),
+            before: before.map(SourceFile::shared_text),
+            after: Some(file.text.clone()),
+        });
+    }
+    let is_kept = |source: &SourceFile| files.iter().any(|file| file.path == Path::new(&**source.name()));
+    // A list that no file names any more does no harm where it lies.
+    let gone = on_disk.iter().filter(|(_, source)| !is_kept(source));
+    writes.extend(gone.map(|(_, source)| Write {
+        path: PathBuf::from(&**source.name()),
+        before: Some(source.shared_text()),
+        after: None,
+    }));
+    Ok((sources_of(files), writes))
 }
 
 #[cfg(test)]
@@ -194,7 +243,7 @@ mod tests {
         let write = |name: &str, before: Option<&str>| Write {
             path: at.join(name),
             before: before.map(Into::into),
-            after: "new\n".into(),
+            after: Some("new\n".into()),
         };
         let content = |name: &str| fs::read_to_string(at.join(name)).ok();
         let wrong = [write("dns.toml", None), write("web.toml", Some("other\n"))];

@@ -83,6 +83,7 @@ impl Agent {
             "the policy has changed"
         );
         let outcome = report(&after, differences, true, warnings);
+        self.follow_history(editor);
         self.set_in_force(after);
         Ok(outcome)
     }

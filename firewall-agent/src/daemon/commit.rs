@@ -88,6 +88,7 @@ pub(super) fn commit(
         return Err(error.into());
     }
     detach_unwanted(kernel);
+    editor.record_revision(&manifest, None);
     Ok(in_force(editor, prepared, numbering, epoch, manifest))
 }
 
@@ -123,6 +124,7 @@ pub(super) fn commit_for(
         since,
         deadline: since.checked_add(window.length).unwrap_or(Timestamp::MAX),
         by: occasion.by.clone(),
+        cause: occasion.cause,
         why: occasion.why.clone(),
         writes: window.writes,
     };

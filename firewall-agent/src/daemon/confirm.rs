@@ -99,6 +99,10 @@ impl Agent {
         detach_unwanted(&mut kernel);
         drop(kernel);
         clear_pending(&editor);
+        if let Some(manifest) = &self.in_force().revision {
+            editor.record_revision(manifest, Some(by));
+        }
+        self.follow_history(&editor);
         self.set_unconfirmed(None);
         *self.ended() = None;
         let notes: Vec<String> = write_files(&waiting.record.writes)
@@ -192,7 +196,7 @@ impl Agent {
         }
     }
 
-    fn go_back(&self, editor: &mut Editor, why: Why, by: &Actor) -> Result<(), Failure> {
+    pub(super) fn go_back(&self, editor: &mut Editor, why: Why, by: &Actor) -> Result<(), Failure> {
         let Some(waiting) = self.unconfirmed() else {
             return Ok(());
         };

@@ -42,6 +42,20 @@ impl Agent {
         Ok(match request {
             Request::Status {} => Response::Status(Box::new(self.status()?)),
             Request::Reload { why } => Response::Changed(self.reload(by, Cause::Reload, why)?),
+            Request::Rollback(rollback) => Response::Changed(self.rollback(by, rollback)?),
+            Request::History { limit } => Response::History(self.history(limit)?),
+            Request::HistoryVerify { head } => {
+                Response::HistoryVerdict(self.verify_history(head.as_deref())?)
+            }
+            Request::HistoryCut { first, why } => Response::HistoryHead(self.cut_history(by, first, why)?),
+            Request::Diff { from, to } => Response::Difference(self.difference(from, to)?),
+            Request::Panic { on: true, why } => Response::Mode(self.panic(by, why)?),
+            Request::Panic { on: false, why } => Response::Mode(self.end_panic(by, why)?),
+            Request::Pause {
+                seconds: Some(seconds),
+                why,
+            } => Response::Mode(self.pause(by, seconds, why)?),
+            Request::Pause { seconds: None, why } => Response::Mode(self.end_pause(by, why)?),
             Request::Plan { files } => Response::Plan(Box::new(self.plan(by, files)?)),
             Request::Apply(apply) => Response::Changed(self.apply(by, *apply)?),
             Request::Confirm {} => Response::Changed(self.confirm(by)?),

@@ -302,6 +302,32 @@ impl Kernel {
         Ok(Some(self.dataplane.clock()?.until(deadline)))
     }
 
+    /// The mode, and how long it lasts where it ends by itself.
+    pub(super) fn mode(&self) -> Result<(Mode, Option<Duration>), EnforceError> {
+        let cell = self.settled_cell()?;
+        let left = match cell.deadline_ticks {
+            Some(deadline) if cell.mode != Mode::Normal => Some(self.dataplane.clock()?.until(deadline)),
+            _ => None,
+        };
+        Ok((cell.mode, left))
+    }
+
+    /// Judges by a mode from now on, for so long or until the next change of it. At the end packets are judged by the
+    /// policy again.
+    pub(super) fn set_mode(&mut self, mode: Mode, length: Option<Duration>) -> Result<(), EnforceError> {
+        let cell = self.settled_cell()?;
+        self.refuse_pending(cell)?;
+        let deadline_ticks = match length {
+            Some(length) => Some(self.dataplane.clock()?.deadline(length)),
+            None => None,
+        };
+        Ok(self.dataplane.switch(Cell {
+            mode,
+            deadline_ticks,
+            ..normal(cell.slot)
+        })?)
+    }
+
     /// Makes the change in force one for good.
     pub(super) fn keep(&mut self) -> Result<(), EnforceError> {
         let cell = self.dataplane.cell()?;

@@ -233,6 +233,7 @@ impl Agent {
             let _ = editor.revisions.discard(manifest.number);
             return Err(failed(&error));
         }
+        editor.record_revision(&manifest, None);
         // Flows that were opened while the entry was written are judged again, too.
         let epoch = kernel.settle_lists().unwrap_or(epoch);
         drop(kernel);
@@ -242,6 +243,7 @@ impl Agent {
             changes: next.changes.to_vec(),
             ..unchanged(&after)
         };
+        self.follow_history(editor);
         self.set_in_force(after);
         Ok(changed)
     }

@@ -69,6 +69,12 @@ impl Agent {
                 cause: revision.cause,
                 why: revision.why.clone(),
             }),
+            mode_seconds_left: kernel
+                .mode()
+                .ok()
+                .and_then(|(_, left)| left)
+                .map(|left| left.as_secs()),
+            history: self.history_head(),
             confirm: self
                 .unconfirmed()
                 .map(|waiting| waiting.status(kernel.time_left().ok().flatten().unwrap_or_default())),

@@ -225,13 +225,19 @@ async fn look_for_pending(agent: Arc<Agent>) {
 /// Notices when nobody has confirmed a change in time. The kernel side goes back by itself; what is left are the cell,
 /// interfaces and files.
 async fn follow_deadline(agent: Arc<Agent>) {
+    let mut reminded = None;
     let mut regularly = interval(DEADLINE_INTERVAL);
     regularly.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         regularly.tick().await;
-        if agent.unconfirmed().is_some() {
+        if agent.unconfirmed().is_some() || agent.is_paused() || reminded.is_some() {
             let agent = agent.clone();
-            let _ = spawn_blocking(move || agent.follow_deadline()).await;
+            let looked = spawn_blocking(move || {
+                agent.follow_deadline();
+                agent.follow_pause(&mut reminded);
+                reminded
+            });
+            reminded = looked.await.unwrap_or(None);
         }
     }
 }

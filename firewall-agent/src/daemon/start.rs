@@ -20,8 +20,8 @@ use crate::{
     policy::read_sources,
     settings::Settings,
     state::{
-        Actor, Cause, CounterNumbers, Manifest, Numbering, PendingFile, Recovered, Revision, Revisions,
-        StateDirectory, StateError,
+        Actor, Cause, CounterNumbers, History, Manifest, Numbering, PendingFile, Recovered, Revision,
+        Revisions, StateDirectory, StateError,
     },
 };
 
@@ -115,6 +115,7 @@ impl Starter<'_> {
 
     fn open_state(&mut self, directory: StateDirectory) -> Result<(Editor, BanBook, Recovered), StateError> {
         let pending = PendingFile::new(&directory);
+        let (history, problems_of_history) = History::open(&directory)?;
         let waiting = pending.read().ok().flatten();
         let (revisions, mut recovered) =
             Revisions::open_with(&directory, waiting.map(|waiting| waiting.revision))?;
@@ -123,15 +124,18 @@ impl Starter<'_> {
         // Before anything is attached that packets could come in on.
         let (bans, problems) = BanBook::open(&directory, self.kernel);
         let other = recovered.problems.drain(..).chain(problem);
-        for problem in other.map(|problem| problem.to_string()).chain(problems) {
+        let other = other.map(|problem| problem.to_string());
+        for problem in other.chain(problems).chain(problems_of_history) {
             self.note(problem);
         }
-        let editor = Editor {
+        let mut editor = Editor {
             revisions,
             counters,
             pending,
+            history,
             _directory: directory,
         };
+        editor.catch_up(recovered.revision.as_ref());
         Ok((editor, bans, recovered))
     }
 

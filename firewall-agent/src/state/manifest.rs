@@ -73,6 +73,8 @@ pub enum Cause {
     Reload,
     /// `fwctl apply`.
     Apply,
+    /// `fwctl rollback`.
+    Rollback,
     /// SIGHUP.
     Signal,
     /// `fwctl rule add`.
@@ -106,6 +108,7 @@ impl Cause {
             Self::Start => "start",
             Self::Reload => "reload",
             Self::Apply => "apply",
+            Self::Rollback => "rollback",
             Self::Signal => "signal",
             Self::RuleAdd => "rule-add",
             Self::RuleDelete => "rule-delete",

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Actor, StateDirectory, StateError,
+    Actor, Cause, StateDirectory, StateError,
     durable::{self, PRIVATE},
 };
 
@@ -25,8 +25,8 @@ pub struct Write {
     pub path: PathBuf,
     /// What stands there; `None` where there is no such file.
     pub before: Option<Arc<str>>,
-    /// What is to stand there.
-    pub after: Arc<str>,
+    /// What is to stand there; `None` where the file is to go.
+    pub after: Option<Arc<str>>,
 }
 
 /// What has to be known of the change, should the agent be started anew before it is confirmed.
@@ -49,6 +49,8 @@ pub struct Pending {
     pub deadline: Timestamp,
     /// Who put it in force.
     pub by: Actor,
+    /// How.
+    pub cause: Cause,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -122,11 +124,12 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             deadline: Timestamp::UNIX_EPOCH,
             by: Actor::new(0, None),
+            cause: Cause::Apply,
             why: None,
             writes: vec![Write {
                 path: "/etc/web.toml".into(),
                 before: None,
-                after: "layer = \"base\"\n".into(),
+                after: Some("layer = \"base\"\n".into()),
             }],
         }
     }

@@ -134,6 +134,13 @@ impl Revisions {
         Ok(Revision { manifest, files })
     }
 
+    /// SHA-256 of a revision's manifest as it is stored.
+    pub fn manifest_hash(&self, number: u64) -> Result<String, StateError> {
+        let path = self.directory.join(number.to_string()).join(MANIFEST);
+        let text = fs::read(&path).map_err(StateError::io("read", &path))?;
+        Ok(sha256_hex(&text))
+    }
+
     /// Writes a revision, durably. It does not count before [`Self::confirm`].
     pub fn write(&self, new: NewRevision) -> Result<Manifest, StateError> {
         let number = self.numbers()?.last().copied().max(self.current).unwrap_or(0) + 1;

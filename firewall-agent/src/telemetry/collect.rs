@@ -21,6 +21,7 @@ pub(super) fn collect(agent: &Agent) -> Result<Vec<Family>, Failure> {
     families.extend(policy(&in_force, &readings));
     families.extend(reloads(&health));
     families.extend(confirmation(&health, &readings));
+    families.extend(history(agent));
     families.extend(tables(&readings));
     families.push(flows(&readings));
     families.push(Family::gauge("firewall_bans", "Bans that hold.").of(readings.bans as u64));
@@ -272,6 +273,18 @@ fn confirmation(health: &Health, readings: &Readings) -> [Family; 3] {
         )
         .of(health.confirms_expired),
     ]
+}
+
+/// The head stands where whoever changes the history cannot change it.
+fn history(agent: &Agent) -> [Family; 2] {
+    let head = agent.history_head();
+    let mut info = Family::info("firewall_history", "The last entry of the history of changes.");
+    info.add(vec![("head", head.hash)], 1);
+    let entries = Family::gauge(
+        "firewall_history_entries",
+        "Number of the last entry of the history of changes.",
+    );
+    [info, entries.of(head.number)]
 }
 
 fn tables(readings: &Readings) -> [Family; 2] {

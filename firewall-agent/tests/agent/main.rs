@@ -7,6 +7,7 @@ mod control_socket;
 mod edits;
 mod exposition;
 mod fwctl;
+mod history;
 mod host;
 mod lists;
 mod lockout;

@@ -6,6 +6,7 @@ mod confirm;
 mod containers;
 mod edits;
 mod explain;
+mod history;
 mod interfaces;
 mod lifecycle;
 mod lists;

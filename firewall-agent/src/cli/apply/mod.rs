@@ -3,10 +3,11 @@
 mod cancel;
 mod confirm;
 pub(super) mod files;
+mod rollback;
 
 use std::{fmt::Write, path::PathBuf};
 
-pub(super) use self::{cancel::Cancel, confirm::Keep};
+pub(super) use self::{cancel::Cancel, confirm::Keep, rollback::Rollback};
 use super::{
     Agent, CliError, expect_response,
     output::{Exit, Output, Tone},

@@ -10,6 +10,8 @@ mod edit;
 mod event;
 mod failure;
 mod flow;
+mod history;
+mod mode;
 mod plan;
 mod rule;
 mod set;
@@ -18,7 +20,7 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    state::SshConnection,
+    state::{Head, SshConnection},
     trial::{Explanation, Question},
 };
 
@@ -29,6 +31,8 @@ pub use edit::{Edit, Edits, LineEdit};
 pub use event::{EventFilter, EventInfo, Events};
 pub use failure::{Failure, FailureKind, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, FlowSort, Flows, FlowsDeleted};
+pub use history::{HistoryEntry, HistoryFault, HistoryList, HistoryVerdict, Rollback};
+pub use mode::ModeChanged;
 pub use plan::{Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RuleDifference};
 pub use rule::{Changed, DisabledRule, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
 pub use set::{ListDetail, ListSummary, Lists};
@@ -73,6 +77,50 @@ pub enum Request {
     },
     /// Put a policy in force, for good or until it is confirmed.
     Apply(Box<Apply>),
+    /// Put a former revision in force again.
+    Rollback(Rollback),
+    /// The newest entries of the history.
+    History {
+        /// At most so many.
+        limit: usize,
+    },
+    /// Look at every link of the history.
+    HistoryVerify {
+        /// A hash that has to be in it.
+        #[serde(default)]
+        head: Option<String>,
+    },
+    /// Cut off older entries of the history, behind a checkpoint.
+    HistoryCut {
+        /// The first entry that is kept.
+        first: u64,
+        /// Why, for the checkpoint.
+        #[serde(default)]
+        why: Option<String>,
+    },
+    /// What one revision says differently than another.
+    Diff {
+        /// The older one.
+        from: u64,
+        /// The newer one.
+        to: u64,
+    },
+    /// Drop everything but the failsafe.
+    Panic {
+        /// Whether that is to be, or to end.
+        on: bool,
+        /// Why, for the history.
+        #[serde(default)]
+        why: Option<String>,
+    },
+    /// Let everything pass for a while.
+    Pause {
+        /// How long; none ends it.
+        seconds: Option<u64>,
+        /// Why, for the history.
+        #[serde(default)]
+        why: Option<String>,
+    },
     /// The change that waits is to last.
     Confirm {},
     /// Go back to what was in force before the change that waits.
@@ -183,6 +231,10 @@ impl Request {
         match self {
             Self::Reload { .. }
             | Self::Apply(_)
+            | Self::Rollback(_)
+            | Self::HistoryCut { .. }
+            | Self::Panic { .. }
+            | Self::Pause { .. }
             | Self::Confirm {}
             | Self::Cancel {}
             | Self::Edit(_)
@@ -196,6 +248,9 @@ impl Request {
             | Self::FlowDelete { .. } => true,
             Self::Status {}
             | Self::Plan { .. }
+            | Self::History { .. }
+            | Self::HistoryVerify { .. }
+            | Self::Diff { .. }
             | Self::RuleList {}
             | Self::RuleShow { .. }
             | Self::SetList {}
@@ -215,6 +270,13 @@ impl Request {
             Self::Status {} => "status",
             Self::Reload { .. } => "reload",
             Self::Plan { .. } => "plan",
+            Self::Rollback(_) => "rollback",
+            Self::History { .. } => "history",
+            Self::HistoryVerify { .. } => "history-verify",
+            Self::HistoryCut { .. } => "history-cut",
+            Self::Diff { .. } => "diff",
+            Self::Panic { .. } => "panic",
+            Self::Pause { .. } => "pause",
             Self::Apply(_) => "apply",
             Self::Confirm {} => "confirm",
             Self::Cancel {} => "cancel",
@@ -268,6 +330,16 @@ pub enum Response {
     Status(Box<Status>),
     /// To [`Request::Plan`].
     Plan(Box<Plan>),
+    /// To [`Request::History`].
+    History(HistoryList),
+    /// To [`Request::HistoryVerify`].
+    HistoryVerdict(HistoryVerdict),
+    /// To [`Request::HistoryCut`].
+    HistoryHead(Head),
+    /// To [`Request::Diff`].
+    Difference(Difference),
+    /// To [`Request::Panic`] and [`Request::Pause`].
+    Mode(ModeChanged),
     /// To requests that change the policy.
     Changed(Changed),
     /// To [`Request::RuleList`].

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfirmStatus, Failure};
-use crate::state::{Actor, Cause};
+use crate::state::{Actor, Cause, Head};
 
 /// What is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,6 +161,12 @@ pub struct Status {
     /// The revision in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<RevisionStatus>,
+    /// How long the mode lasts, if it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode_seconds_left: Option<u64>,
+    /// The last entry of the history: whoever writes it down can tell later that none has gone.
+    #[serde(default)]
+    pub history: Head,
     /// The change that waits for its confirmation, if one does: it is what is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<ConfirmStatus>,
