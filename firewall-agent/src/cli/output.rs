@@ -11,7 +11,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Tab
 use serde::Serialize;
 
 use super::{CliError, Colour};
-use crate::control::protocol::Finding;
+use crate::control::protocol::{FileDifference, Finding};
 
 /// Columns of a terminal that tables are fitted to.
 const LEAST_WIDTH: u16 = 60;
@@ -193,6 +193,7 @@ impl Output {
         let mut text = String::new();
         if let Some(failure) = error.failure() {
             text.push_str(&findings(&failure.findings));
+            text.push_str(&differences(&failure.differences));
         }
         let bad = Tone::Bad.style();
         let _ = writeln!(text, "{bad}error{bad:#}: {error}");
@@ -235,6 +236,37 @@ pub(super) fn findings(findings: &[Finding]) -> String {
         text.push_str("\n\n");
         text
     })
+}
+
+/// Files three ways: loaded, on disk, wanted.
+fn differences(differences: &[FileDifference]) -> String {
+    let mut text = String::new();
+    for file in differences {
+        let path = file.path.display();
+        let on_disk = (!file.on_disk.is_empty()).then_some(&file.on_disk);
+        for (what, lines) in [("on disk", on_disk), ("wanted", file.wanted.as_ref())] {
+            let Some(lines) = lines else { continue };
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{path}: from what is in force to what is {what}");
+            for line in lines.lines() {
+                let _ = writeln!(text, "  {}", printable(line));
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// A line of a file without what a terminal would take for a command.
+pub(super) fn printable(line: &str) -> String {
+    let shown = |character: char| {
+        if character.is_control() && character != '\t' {
+            '\u{fffd}'
+        } else {
+            character
+        }
+    };
+    line.chars().map(shown).collect()
 }
 
 /// A table as text, each line without trailing blanks.

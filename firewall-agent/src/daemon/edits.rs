@@ -59,11 +59,11 @@ impl Agent {
         by: &Actor,
         cause: Cause,
         why: Option<String>,
-        change: impl FnOnce(&SourceSet) -> Result<Vec<Edited>, Failure>,
+        change: impl Fn(&SourceSet) -> Result<Vec<Edited>, Failure>,
     ) -> Result<Changed, Failure> {
         let mut editor = self.lock_editor();
         let sources = self.sources_on_disk();
-        self.refuse_pending_files(&sources)?;
+        self.refuse_changed_files(&editor, &sources, &change)?;
         let edited = change(&sources)?;
         let wanted = edited
             .iter()

@@ -137,9 +137,9 @@ impl Agent {
         let path = writable(list)?;
         self.edit_files(by, Cause::SetImport, why, |sources| {
             Ok(vec![Edited {
-                path,
+                path: path.clone(),
                 before: text_on_disk(sources, list)?.to_owned(),
-                after: text,
+                after: text.clone(),
             }])
         })
     }
@@ -155,7 +155,7 @@ impl Agent {
         let mut editor = self.lock_editor();
         let before = self.in_force();
         let sources = self.sources_on_disk();
-        self.refuse_pending_files(&sources)?;
+        self.refuse_changed_files(&editor, &sources, |_| Ok(Vec::new()))?;
         let list = find(&before, &edit.name)?;
         let path = writable(list)?;
         let text = text_on_disk(&sources, list)?;

@@ -36,6 +36,7 @@ mod run;
 mod stamps;
 mod start;
 mod takeover;
+mod three_way;
 
 pub use agent::Agent;
 pub(crate) use agent::Health;

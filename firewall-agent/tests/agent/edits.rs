@@ -217,3 +217,33 @@ fn a_kernel_or_disk_that_refuses_leaves_every_file_as_it_was() {
     let changed = edit(&agent, both()).expect("it works again");
     assert_eq!(changed.files.len(), 2);
 }
+
+#[test]
+fn a_file_that_was_changed_on_disk_is_not_written_over_and_shown_three_ways() {
+    let host = Host::new();
+    let agent = host.start();
+    host.append("base.toml", "# a note of somebody else\n");
+    let failure = refused(edit(&agent, [add("debug", RulePlace::End)]));
+    assert_eq!(failure.kind, FailureKind::Conflict);
+    let of = |name: &str| {
+        let mut differences = failure.differences.iter();
+        differences.find(|one| one.path == host.policy_file(name))
+    };
+    let base = of("base.toml").expect("it differs");
+    assert!(base.on_disk.contains("+# a note of somebody else") && base.wanted.is_none());
+    let web = of("web.toml").expect("it was to be written");
+    assert!(web.on_disk.is_empty());
+    assert!(
+        web.wanted
+            .as_ref()
+            .is_some_and(|text| text.contains("+name = \"debug\""))
+    );
+    assert_eq!(failure.differences.len(), 2, "{:?}", failure.differences);
+    assert_eq!(host.read("web.toml"), WEB);
+    assert!(
+        host.read("base.toml").ends_with("somebody else\n"),
+        "it stays as it is"
+    );
+    host.write("base.toml", BASE);
+    edit(&agent, [add("debug", RulePlace::End)]).expect("nothing is in the way");
+}

@@ -1,5 +1,7 @@
 //! Why a request was not done.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, JsonLabel, SourceSet, Style, render_text, to_json};
@@ -41,6 +43,22 @@ pub struct Failure {
     /// What is wrong with the policy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// Where the files on disk are not the ones in force: what differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<FileDifference>,
+}
+
+/// A policy file three ways: as it was loaded, as it is on disk, and as an edit wanted it. The differences are lines as
+/// `diff -u` writes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDifference {
+    /// Where it is.
+    pub path: PathBuf,
+    /// From what was loaded to what is on disk; empty where they are the same.
+    pub on_disk: String,
+    /// From what was loaded to what was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
 }
 
 impl Failure {
@@ -52,6 +70,7 @@ impl Failure {
             message: message.into(),
             hint: None,
             findings: Vec::new(),
+            differences: Vec::new(),
         }
     }
 

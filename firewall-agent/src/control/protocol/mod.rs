@@ -29,7 +29,7 @@ pub use confirm::{Apply, Confirm, ConfirmStatus, NewFile};
 pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
 pub use edit::{Edit, Edits, LineEdit};
 pub use event::{EventFilter, EventInfo, Events};
-pub use failure::{Failure, FailureKind, Finding, Remark};
+pub use failure::{Failure, FailureKind, FileDifference, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, FlowSort, Flows, FlowsDeleted};
 pub use history::{HistoryEntry, HistoryFault, HistoryList, HistoryVerdict, Rollback};
 pub use mode::ModeChanged;
