@@ -133,7 +133,7 @@ enum Command {
     /// Lists, shows and edits rules.
     #[command(subcommand)]
     Rule(rule::Rule),
-    /// Makes many edits of the policy as one transaction.
+    /// Opens a policy file in an editor, or makes many edits as one transaction.
     Edit(edit::Edit),
     /// Lists, shows and changes block lists.
     #[command(subcommand)]

@@ -253,3 +253,103 @@ fn edits_of_a_batch_are_made_together_or_not_at_all() {
     let text = site.read("web.toml");
     assert!(text.find("debug") < text.find("site\" #"), "{text}");
 }
+
+/// `fwctl edit` with a script for an editor, and answers on its standard input.
+fn edit_by(site: &Site, script: &str, answers: &str) -> (Option<i32>, String) {
+    use std::{io::Write, process::Stdio};
+    let editor = site.path("editor.sh");
+    std::fs::write(&editor, format!("#!/bin/sh\n{script}\n")).expect("ours");
+    let mut command = site.server.command(env!("CARGO_BIN_EXE_suite-fwctl"));
+    let mut child = command
+        .arg("--socket")
+        .arg(&site.socket)
+        .args(["edit", "web.toml", "-m", "by hand"])
+        .env("VISUAL", format!("sh {}", editor.display()))
+        .env("EDITOR", "false")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut input = child.stdin.take().expect("piped");
+    // It may have ended before it was answered.
+    let _ = input.write_all(answers.as_bytes());
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn a_file_is_edited_checked_shown_and_put_in_force_where_the_operator_says_so() {
+    let site = Site::started();
+    let _listener = site.listen(8080);
+    let rule = |what: &str| format!("[[rule]]\\nname = \"debug\"\\nallow = \"{what}\"\\nfrom = \"any\"\\n");
+    let append = |what: &str| format!("printf '\\n{}' >> \"$1\"", rule(what));
+
+    let (code, said) = edit_by(&site, "true", "");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
+    // Wrong at first, mended in the second round, and then not wanted after all.
+    let twice = format!(
+        "if grep -q htps \"$1\"; then sed -i s,htps,tcp/8080, \"$1\"; else {}; fi",
+        append("htps")
+    );
+    let (code, said) = edit_by(&site, &twice, "y\nn\n");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("FW010")
+            && said.contains("+allow = \"tcp/8080\"")
+            && said.contains("your text is kept"),
+        "{said}"
+    );
+    assert_eq!(site.read("web.toml"), WEB);
+    assert!(site.connect(STRANGER, 8080).is_none());
+    let (code, said) = edit_by(&site, "false", "y\n");
+    assert_ne!(code, Some(0), "{said}");
+
+    // Somebody else writes to the file meanwhile.
+    let meanwhile = format!(
+        "{}; echo '# theirs' >> {}",
+        append("tcp/8080"),
+        site.policy_file("web.toml").display()
+    );
+    let (code, said) = edit_by(&site, &meanwhile, "y\n");
+    assert_ne!(code, Some(0), "{said}");
+    assert!(
+        said.contains("+# theirs") && said.contains("is not written over"),
+        "{said}"
+    );
+    assert_eq!(site.read("web.toml"), format!("{WEB}# theirs\n"));
+    site.write("web.toml", WEB);
+
+    let (code, said) = edit_by(&site, &append("tcp/8080"), "y\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(site.connect(STRANGER, 8080).is_some(), "{said}");
+    assert!(site.read("web.toml").contains("debug"), "{said}");
+    assert_eq!(site.json("status")["revision"]["why"], "by hand");
+}
+
+#[test]
+fn a_file_that_was_changed_on_disk_is_not_written_over() {
+    let site = Site::started();
+    site.write("web.toml", &format!("{WEB}# theirs\n"));
+    let refused = site.fwctl("rule add debug --allow tcp/8080 --from any");
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for part in [
+        "what is on disk",
+        "+# theirs",
+        "what is wanted",
+        "+name = \"debug\"",
+    ] {
+        assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+    }
+    assert_eq!(site.read("web.toml"), format!("{WEB}# theirs\n"));
+    site.said("reload");
+    site.said("rule add debug --allow tcp/8080 --from any");
+    assert!(
+        site.read("web.toml").contains("# theirs"),
+        "{}",
+        site.read("web.toml")
+    );
+}

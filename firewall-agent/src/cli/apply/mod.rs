@@ -64,7 +64,8 @@ impl Apply {
     }
 }
 
-fn text(output: &Output, changed: &Changed) -> String {
+/// What it has done, and what it waits for.
+pub(super) fn text(output: &Output, changed: &Changed) -> String {
     let mut text = reload::text(output, changed);
     if let Some(confirm) = &changed.confirm {
         // Writing to a string cannot fail.

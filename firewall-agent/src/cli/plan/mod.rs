@@ -39,7 +39,8 @@ impl Plan {
     }
 }
 
-fn text(output: &Output, plan: &Report) -> String {
+/// What a policy would change.
+pub(super) fn text(output: &Output, plan: &Report) -> String {
     let mut text = findings(&plan.warnings);
     text.push_str(&difference::text(output, &plan.difference));
     for one in &plan.managed {
