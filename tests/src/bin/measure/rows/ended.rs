@@ -156,7 +156,7 @@ fn add(report: &mut Report, size: u32, name: &str, generations: &[Generation]) {
             .with(EMPTY, empty)
             .at_most(STALL)
             .note(format!(
-                "each of {} packets was run alone; of each generation the longest counts; the longest of all took {most:.0} µs, one of 10,000 more than {:.1} µs",
+                "each of {} packets was run alone, and those do not count that another process interrupted; of each generation the longest counts; the longest of all took {most:.0} µs, one of 10,000 more than {:.1} µs",
                 all.rounds.len(),
                 share(&all.rounds, 0.9999) / 1000.0,
             )),
