@@ -355,7 +355,13 @@ fn before_rules<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     };
     let reason = if env.has_bans && env.slow.is_banned(family, remote, env.now_ticks) {
         Reason::Banned
-    } else if env.slot.flags & slot_flags::LISTS != 0 && env.slow.is_listed(env.slot_number, family, remote) {
+    } else if env.slot.flags & slot_flags::LISTS != 0
+        && env.slow.is_listed(
+            env.slow.list_root(env.slot_number, family, remote),
+            family,
+            remote,
+        )
+    {
         Reason::Listed
     } else {
         return Ok(());

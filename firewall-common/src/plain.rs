@@ -12,6 +12,7 @@ use crate::{
     bytes::{PacketBytes, Window},
     counters::Hook,
     flow::FlowKey,
+    prefix_set::Entry,
     wire::{ethernet, protocol, tcp},
 };
 
@@ -43,7 +44,9 @@ pub struct PlainRecord {
     /// 1 where the packet opens a TCP connection.
     pub opens: u8,
     /// Spare.
-    pub reserved: [u8; 9],
+    pub reserved: u8,
+    /// [`crate::tables::SlowTables::list_root`] of the remote end, or zero where there are no block lists.
+    pub list_root: u64,
 }
 
 const _: () = assert!(size_of::<PlainRecord>() == 64);
@@ -58,6 +61,7 @@ impl PlainRecord {
         frame_bytes: u32,
         interface_slot: u8,
         policy_slot: u8,
+        list_root: Entry,
     ) -> Self {
         Self {
             key: packet.key,
@@ -66,7 +70,8 @@ impl PlainRecord {
             interface_slot,
             policy_slot,
             opens: packet.opens as u8,
-            reserved: [0; 9],
+            reserved: 0,
+            list_root: list_root.0,
         }
     }
 }

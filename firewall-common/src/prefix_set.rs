@@ -166,9 +166,20 @@ pub const fn root_index(slot: u8, family: Family, address: Address) -> u32 {
 /// Whether the set of a slot has an address among its members. A damaged set has fewer members.
 #[inline(always)]
 pub fn contains<T: PrefixTables>(tables: &T, slot: u8, family: Family, address: Address) -> bool {
-    let entry = Entry(tables.root(root_index(slot, family, address)));
+    contains_under(tables, root(tables, slot, family, address), family, address)
+}
+
+/// The root entry that an address belongs to, for [`contains_under`].
+#[inline(always)]
+pub fn root<T: PrefixTables>(tables: &T, slot: u8, family: Family, address: Address) -> Entry {
+    Entry(tables.root(root_index(slot, family, address)))
+}
+
+/// As [`contains`], from the address's root entry on.
+#[inline(always)]
+pub fn contains_under<T: PrefixTables>(tables: &T, root: Entry, family: Family, address: Address) -> bool {
     match family {
-        Family::V4 => v4::contains(tables, entry, address.low as u16),
-        Family::V6 => v6::contains(tables, entry, address),
+        Family::V4 => v4::contains(tables, root, address.low as u16),
+        Family::V6 => v6::contains(tables, root, address),
     }
 }

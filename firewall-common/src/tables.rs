@@ -7,6 +7,7 @@ use crate::{
     flow::Bucket,
     fragment::{FragmentKey, FragmentRecord},
     image::Block,
+    prefix_set::Entry,
     word::Word,
 };
 
@@ -59,8 +60,11 @@ pub trait SlowTables {
     fn is_local(&self, family: Family, address: Address) -> bool;
     /// Whether a ban covers `address` at `now_ticks`.
     fn is_banned(&self, family: Family, address: Address, now_ticks: u32) -> bool;
-    /// Whether a block list of the policy in `slot` has `address`.
-    fn is_listed(&self, slot: u8, family: Family, address: Address) -> bool;
+    /// What the block lists of the policy in `slot` have near `address`: where [`Self::is_listed`] begins. Read ahead by
+    /// packets that will need it, since it lies in no cache.
+    fn list_root(&self, slot: u8, family: Family, address: Address) -> Entry;
+    /// Whether a block list has `address`, whose root this is.
+    fn is_listed(&self, root: Entry, family: Family, address: Address) -> bool;
     /// The verdict on the first fragment of a datagram.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
     /// Keeps the verdict on a first fragment.

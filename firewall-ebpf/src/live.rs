@@ -3,6 +3,7 @@
 use firewall_common::{
     bytes::PacketBytes,
     cell::Mode,
+    control::slot_flags,
     counters::Hook,
     flow::Table,
     headers::{self, Headers, Progress},
@@ -10,7 +11,9 @@ use firewall_common::{
     interface::{InterfaceRecord, LinkType},
     judge::{self, Assured, LiveFlows},
     plain::{Plain, PlainRecord},
+    prefix_set::Entry,
     reason::Reason,
+    tables::SlowTables,
     verdict::{Decision, Verdict},
 };
 
@@ -20,7 +23,7 @@ use crate::{
     maps::{PLAIN, SCRATCH},
     slot::InForce,
     steps::go_on,
-    tables::AssuredFlows,
+    tables::{AssuredFlows, KernelTables},
     tail_call,
 };
 
@@ -46,13 +49,26 @@ pub(crate) fn plain<C: HookContext>(
         Assured::Unknown if matches!(C::HOOK, Hook::Ingress) => {
             let record = PLAIN.get_ptr_mut(0)?;
             let length = bytes.length() as u32;
+            let root = list_root(in_force, &packet);
             // SAFETY: a per-CPU map value; no other program of this hook runs on this CPU meanwhile.
-            unsafe { *record = PlainRecord::new(&packet, hash, length, interface.slot, in_force.number) };
+            unsafe {
+                *record = PlainRecord::new(&packet, hash, length, interface.slot, in_force.number, root)
+            };
             tail_call::first(context, C::programs(), in_force.number);
         }
         Assured::Unknown | Assured::Held => {}
     }
     None
+}
+
+/// Where the look-up in the block lists begins, if there are any: the processor fetches it while it waits for the filter
+/// of flows.
+#[inline(always)]
+fn list_root(in_force: &InForce<'_>, packet: &Plain) -> Entry {
+    if in_force.slot.flags & slot_flags::LISTS == 0 {
+        return Entry::NONE;
+    }
+    KernelTables.list_root(in_force.number, packet.key.address_family(), packet.key.remote)
 }
 
 /// Judges a packet that the short ways have not decided, or goes on in another program. `vlan` tells of a tag that is

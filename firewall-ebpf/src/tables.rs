@@ -160,8 +160,13 @@ impl SlowTables for KernelTables {
     }
 
     #[inline(always)]
-    fn is_listed(&self, slot: u8, family: Family, address: Address) -> bool {
-        prefix_set::contains(self, slot, family, address)
+    fn list_root(&self, slot: u8, family: Family, address: Address) -> prefix_set::Entry {
+        prefix_set::root(self, slot, family, address)
+    }
+
+    #[inline(always)]
+    fn is_listed(&self, root: prefix_set::Entry, family: Family, address: Address) -> bool {
+        prefix_set::contains_under(self, root, family, address)
     }
 
     #[inline(always)]

@@ -18,8 +18,9 @@ use firewall_common::{
     interface::LinkType,
     judge::{self, Assured, Env, LiveFlows, Work},
     plain::{Plain, PlainRecord},
+    prefix_set::Entry,
     reason::Reason,
-    tables::SliceImage,
+    tables::{SliceImage, SlowTables},
     verdict::Decision,
 };
 
@@ -343,7 +344,13 @@ impl HostEngine {
         let image = SliceImage(self.images.get(usize::from(number))?.as_ref()?);
         let env = self.env(&image, number, live.slot, Mode::Normal, now_ticks);
         let frame_bytes = u32::try_from(frame.len()).ok()?;
-        let record = PlainRecord::new(packet, hash, frame_bytes, interface_slot, number);
+        let root = if live.slot.flags & slot_flags::LISTS == 0 {
+            Entry::NONE
+        } else {
+            let (family, remote) = (packet.key.address_family(), packet.key.remote);
+            self.tables.list_root(number, family, remote)
+        };
+        let record = PlainRecord::new(packet, hash, frame_bytes, interface_slot, number, root);
         judge::first(&env, &record, &mut Work::zeroed())
     }
 }

@@ -11,6 +11,7 @@ use firewall_common::{
     event::Event,
     flow::{BUCKET_WAYS, Bucket, Flow, FlowKey},
     fragment::{FragmentKey, FragmentRecord, ORPHANS_PER_SOURCE, ORPHANS_TOTAL},
+    prefix_set::Entry,
     tables::{Buckets, SlowTables},
     word::Word,
 };
@@ -141,9 +142,14 @@ impl SlowTables for HostTables {
             .is_some_and(|&expires| expires == 0 || !reached(now_ticks, expires))
     }
 
-    fn is_listed(&self, slot: u8, family: Family, address: Address) -> bool {
+    fn list_root(&self, slot: u8, family: Family, address: Address) -> Entry {
         let lists = self.lists.as_ref();
-        lists.is_some_and(|lists| lists.contains(slot, family, address))
+        lists.map_or(Entry::NONE, |lists| lists.root(slot, family, address))
+    }
+
+    fn is_listed(&self, root: Entry, family: Family, address: Address) -> bool {
+        let lists = self.lists.as_ref();
+        lists.is_some_and(|lists| lists.contains_under(root, family, address))
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {

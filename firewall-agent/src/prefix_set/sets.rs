@@ -2,8 +2,8 @@
 
 use firewall_common::{
     abi::SLOTS,
-    address::Family,
-    prefix_set::{Entry, FAMILY_ROOTS, Kind, MAX_DEPTH, PrefixTables, SLOT_ROOTS, contains},
+    address::{Address, Family},
+    prefix_set::{self, Entry, FAMILY_ROOTS, Kind, MAX_DEPTH, PrefixTables, SLOT_ROOTS, contains},
 };
 
 use super::{
@@ -336,8 +336,20 @@ impl<M: Memory> PrefixSets<M> {
 impl<M: Memory + PrefixTables> PrefixSets<M> {
     /// Whether a slot's set has an address, by the programs' own look-up.
     #[must_use]
-    pub fn contains(&self, slot: u8, family: Family, address: firewall_common::address::Address) -> bool {
+    pub fn contains(&self, slot: u8, family: Family, address: Address) -> bool {
         contains(&self.arena.memory, slot, family, address)
+    }
+
+    /// Where that look-up begins.
+    #[must_use]
+    pub fn root(&self, slot: u8, family: Family, address: Address) -> Entry {
+        prefix_set::root(&self.arena.memory, slot, family, address)
+    }
+
+    /// The rest of it.
+    #[must_use]
+    pub fn contains_under(&self, root: Entry, family: Family, address: Address) -> bool {
+        prefix_set::contains_under(&self.arena.memory, root, family, address)
     }
 }
 

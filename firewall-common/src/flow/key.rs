@@ -62,6 +62,17 @@ impl FlowKey {
         key
     }
 
+    /// The family of its addresses.
+    #[inline(always)]
+    #[must_use]
+    pub const fn address_family(&self) -> Family {
+        if self.family == Family::V4 as u8 {
+            Family::V4
+        } else {
+            Family::V6
+        }
+    }
+
     #[inline(always)]
     const fn swapped(self) -> Self {
         Self {

@@ -8,11 +8,11 @@ use super::{Env, Work, failsafe, rules};
 use crate::{
     address::{Address, Family},
     classify::{self, MatchKey},
-    control::slot_flags,
     flow::FlowKey,
     image::{Chain, NO_BLOCK, UNTAGGED, image_flags},
     opaque::afresh,
     plain::PlainRecord,
+    prefix_set::Entry,
     reason::Reason,
     tables::{Buckets, Image, SlowTables},
     verdict::{Decision, Verdict},
@@ -28,11 +28,7 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     work: &mut Work,
 ) -> Option<Decision> {
     let key = &packet.key;
-    let family = if key.family == Family::V4 as u8 {
-        Family::V4
-    } else {
-        Family::V6
-    };
+    let family = key.address_family();
     if is_odd(key, family) || may_have_flow(env, packet) {
         return None;
     }
@@ -46,7 +42,8 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     if env.has_bans && env.slow.is_banned(family, key.remote, env.now_ticks) {
         return Some(Decision::by(Reason::Banned));
     }
-    if env.slot.flags & slot_flags::LISTS != 0 && env.slow.is_listed(env.slot_number, family, key.remote) {
+    let root = Entry(packet.list_root);
+    if root != Entry::NONE && env.slow.is_listed(root, family, key.remote) {
         return Some(Decision::by(Reason::Listed));
     }
     if key.protocol == protocol::TCP && packet.opens == 0 {
@@ -87,11 +84,7 @@ fn may_be_member<I: Image>(image: &I, set: u32, key: &FlowKey) -> bool {
     if set == NO_BLOCK {
         return false;
     }
-    let family = if key.family == Family::V4 as u8 {
-        Family::V4
-    } else {
-        Family::V6
-    };
+    let family = key.address_family();
     let found = classify::find_address(image, set, family, &key.remote);
     found != Some(0)
 }
