@@ -19,8 +19,10 @@ pub mod names {
     pub const HALF_FLOWS: &str = "HALF_FLOWS";
     /// [`crate::image::Block`]s of one slot's policy. Private to the slot, never shared by name.
     pub const IMAGE: &str = "IMAGE";
-    /// Filters of [`FLOWS`] and [`HALF_FLOWS`], side by side: a packet of neither looks at one cache line.
+    /// Filters of [`FLOWS`], by bucket.
     pub const FLOW_FILTERS: &str = "FLOW_FILTERS";
+    /// Filters of [`HALF_FLOWS`], by bucket.
+    pub const HALF_FLOW_FILTERS: &str = "HALF_FLOW_FILTERS";
     /// [`crate::counters::RuleCounter`] by counter number, for each CPU.
     pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
     /// [`crate::counters::Counter`] by reason and direction, for each CPU.

@@ -43,12 +43,8 @@ pub struct Control {
     pub flow_mask: u32,
     /// Buckets of the table of half-open flows, less one; a power of two less one.
     pub half_flow_mask: u32,
-    /// Filters of the flow tables, less one: as many as the larger table has buckets.
-    pub filter_mask: u32,
     /// Prefixes in the ban tables; at zero they are not looked at.
     pub bans: u32,
-    /// Spare.
-    pub reserved: u32,
     /// By slot.
     pub slots: [SlotControl; SLOTS],
 }
@@ -59,7 +55,6 @@ impl Control {
     pub const fn with_flow_tables(mut self, buckets: u32, half_buckets: u32) -> Self {
         self.flow_mask = buckets - 1;
         self.half_flow_mask = half_buckets - 1;
-        self.filter_mask = self.flow_mask | self.half_flow_mask;
         self
     }
 }

@@ -55,8 +55,7 @@ impl Flows {
     fn new(buckets: usize) -> Self {
         Self(
             (0..buckets).map(|_| Bucket::new()).collect(),
-            // More filters than buckets, as one of the two tables has.
-            (0..buckets * 4).map(|_| Word::new(0)).collect(),
+            (0..buckets).map(|_| Word::new(0)).collect(),
         )
     }
 
@@ -64,7 +63,6 @@ impl Flows {
         Table {
             buckets: self,
             mask: self.0.len() as u32 - 1,
-            filter_mask: self.1.len() as u32 - 1,
         }
     }
 

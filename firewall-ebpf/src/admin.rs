@@ -77,7 +77,6 @@ fn insert(request: &Request) -> Option<u32> {
     let table = Table {
         buckets: &AssuredFlows,
         mask: control.flow_mask,
-        filter_mask: control.filter_mask,
     };
     Some(
         match table.insert(

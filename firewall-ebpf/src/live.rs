@@ -136,7 +136,6 @@ const fn flows<'a>(in_force: &InForce<'a>) -> LiveFlows<'a, AssuredFlows> {
         table: Table {
             buckets: &AssuredFlows,
             mask: in_force.control.flow_mask,
-            filter_mask: in_force.control.filter_mask,
         },
         slot: in_force.slot,
         seed: &in_force.control.seed,

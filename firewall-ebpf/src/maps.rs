@@ -31,7 +31,9 @@ pub(crate) static FLOWS: Array<Bucket> = Array::pinned(1024, MMAPABLE);
 #[map]
 pub(crate) static HALF_FLOWS: Array<Bucket> = Array::pinned(1024, MMAPABLE);
 #[map]
-pub(crate) static FLOW_FILTERS: Array<[Word; 2]> = Array::pinned(1024, 0);
+pub(crate) static FLOW_FILTERS: Array<Word> = Array::pinned(1024, 0);
+#[map]
+pub(crate) static HALF_FLOW_FILTERS: Array<Word> = Array::pinned(1024, 0);
 #[map]
 pub(crate) static RULE_COUNTERS: PerCpuArray<RuleCounter> = PerCpuArray::pinned(4096, 0);
 #[map]

@@ -31,12 +31,10 @@ pub(crate) const fn env<'a>(in_force: &InForce<'a>, image: &'a SlotImage) -> Slo
         flows: Table {
             buckets: &AssuredFlows,
             mask: in_force.control.flow_mask,
-            filter_mask: in_force.control.filter_mask,
         },
         half_flows: Table {
             buckets: &HalfFlows,
             mask: in_force.control.half_flow_mask,
-            filter_mask: in_force.control.filter_mask,
         },
         slow: &KernelTables,
         slot: in_force.slot,

@@ -16,8 +16,8 @@ use firewall_common::{
 };
 
 use crate::maps::{
-    BANS_V4, BANS_V6, EVENT_LOSS, EVENTS, FLOW_FILTERS, FLOWS, FRAGMENTS, HALF_FLOWS, LIST_BLOCKS,
-    LIST_ROOTS, LOCAL_ADDRESSES, LOG_WINDOWS, ORPHANS, ORPHANS_TOTAL,
+    BANS_V4, BANS_V6, EVENT_LOSS, EVENTS, FLOW_FILTERS, FLOWS, FRAGMENTS, HALF_FLOW_FILTERS, HALF_FLOWS,
+    LIST_BLOCKS, LIST_ROOTS, LOCAL_ADDRESSES, LOG_WINDOWS, ORPHANS, ORPHANS_TOTAL,
 };
 
 /// Ticks of a budget's window: about a second.
@@ -33,7 +33,7 @@ impl Buckets for AssuredFlows {
 
     #[inline(always)]
     fn filter(&self, index: u32) -> Option<&Word> {
-        FLOW_FILTERS.get(index).map(|[assured, _]| assured)
+        FLOW_FILTERS.get(index)
     }
 }
 
@@ -47,7 +47,7 @@ impl Buckets for HalfFlows {
 
     #[inline(always)]
     fn filter(&self, index: u32) -> Option<&Word> {
-        FLOW_FILTERS.get(index).map(|[_, half]| half)
+        HALF_FLOW_FILTERS.get(index)
     }
 }
 

@@ -51,11 +51,7 @@ pub(super) fn scan<'a>(
 
 /// Ends a flow by its key. False where there is none.
 pub(super) fn delete<B: Buckets>(buckets: &B, mask: u32, key: &FlowKey, seed: &[u64; 4]) -> bool {
-    let table = Table {
-        buckets,
-        mask,
-        filter_mask: mask,
-    };
+    let table = Table { buckets, mask };
     table
         .find(key.words(), key.hash(seed))
         .is_some_and(|found| found.delete())

@@ -251,7 +251,6 @@ impl HostEngine {
         Table {
             buckets: &self.flows,
             mask: self.control.flow_mask,
-            filter_mask: self.control.filter_mask,
         }
     }
 
@@ -259,7 +258,6 @@ impl HostEngine {
         Table {
             buckets: &self.half_flows,
             mask: self.control.half_flow_mask,
-            filter_mask: self.control.filter_mask,
         }
     }
 

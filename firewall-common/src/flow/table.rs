@@ -11,9 +11,8 @@
 //! (a tag for each way, the upper half of its key's hash) tells without a look at the other entries. Where the whole
 //! bucket was full it lies in one other; a bucket remembers that something has overflowed from it.
 //!
-//! Beside the buckets lies an array of filters, a word or more for each ([`filter`]): most packets of no flow are found
-//! to have none without a look at a bucket. A flow's filter is found by more bits of the hash where there are more
-//! filters than buckets; it is of this bucket alone, so that the bucket's lock guards it.
+//! Beside the buckets lies an array of filters, a word for each ([`filter`]), which the bucket's lock guards: most packets
+//! of no flow are found to have none without a look at a bucket.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -415,8 +414,6 @@ pub struct Table<'a, B> {
     pub buckets: &'a B,
     /// Number of buckets less one; a power of two less one.
     pub mask: u32,
-    /// Number of filters less one; likewise, and no smaller.
-    pub filter_mask: u32,
 }
 
 impl<'a, B: Buckets> Table<'a, B> {
@@ -432,7 +429,7 @@ impl<'a, B: Buckets> Table<'a, B> {
 
     #[inline(always)]
     fn filter(&self, place: u32) -> Option<&'a Word> {
-        self.buckets.filter(place & self.filter_mask)
+        self.buckets.filter(place & self.mask)
     }
 
     #[inline(always)]

@@ -315,12 +315,7 @@ impl Inner {
             FlowTable::Half => &self.half_flows,
         };
         let mask = self.control.flow_mask;
-        Table {
-            buckets,
-            mask,
-            filter_mask: mask,
-        }
-        .insert(
+        Table { buckets, mask }.insert(
             new,
             new.key.hash(&self.control.seed),
             &context.timeouts,

@@ -108,7 +108,6 @@ impl Session {
         let assured = Table {
             buckets: &self.maps.flows.probe(),
             mask: control.flow_mask,
-            filter_mask: control.filter_mask,
         };
         let found = assured.find(words, hash);
         Ok(found.is_some_and(|found| {

@@ -65,10 +65,8 @@ impl LoadOptions {
             .default_map_pin_directory(pins.set())
             .map_max_entries(names::FLOWS, self.sizes.flow_buckets)
             .map_max_entries(names::HALF_FLOWS, self.sizes.half_flow_buckets)
-            .map_max_entries(
-                names::FLOW_FILTERS,
-                self.sizes.flow_buckets.max(self.sizes.half_flow_buckets),
-            )
+            .map_max_entries(names::FLOW_FILTERS, self.sizes.flow_buckets)
+            .map_max_entries(names::HALF_FLOW_FILTERS, self.sizes.half_flow_buckets)
             .map_max_entries(names::RULE_COUNTERS, self.sizes.rule_counters)
             .map_max_entries(names::LOG_WINDOWS, REASON_ENTRIES + self.sizes.rule_counters)
             .map_max_entries(names::BANS_V4, self.sizes.bans)
