@@ -52,7 +52,7 @@ pub(crate) fn plain<C: HookContext>(
             let root = list_root(in_force, &packet);
             // SAFETY: a per-CPU map value; no other program of this hook runs on this CPU meanwhile.
             unsafe {
-                *record = PlainRecord::new(&packet, hash, length, interface.slot, in_force.number, root)
+                *record = PlainRecord::new(&packet, hash, length, interface.slot, in_force.number, root);
             };
             tail_call::first(context, C::programs(), in_force.number);
         }
