@@ -24,6 +24,10 @@
     reason = "numbers are cut to the width of the field that they check"
 )]
 
+#[expect(unreachable_pub, reason = "it is public where it is at home")]
+#[path = "../../tests/src/stress.rs"]
+mod stress;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -40,6 +44,7 @@ use firewall_common::{
     tables::Buckets,
     word::Word,
 };
+use stress::stress;
 
 const SEED: [u64; 4] = [
     0x1234_5678_9abc_def1,
@@ -243,22 +248,11 @@ const STRESSED_BUCKETS: usize = 4;
 const STRESSED_KEYS: u32 = 48;
 /// How many seconds each stress test runs, where the environment does not say otherwise.
 const STRESS_SECONDS: u64 = 2;
-/// The variable that does.
-const STRESS_ENV: &str = "FIREWALL_STRESS_SECONDS";
 /// Rounds of the test that goes by rounds, at least, and how long they may take.
 const LEAST_ROUNDS: u32 = 1000;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Steps of each thread between two looks at the whole table.
 const STEPS: u32 = 2000;
-
-/// How long each stress test runs.
-fn stress() -> Duration {
-    let seconds = std::env::var(STRESS_ENV).map_or(STRESS_SECONDS, |text| {
-        text.parse()
-            .expect("FIREWALL_STRESS_SECONDS is a number of seconds")
-    });
-    Duration::from_secs(seconds)
-}
 
 /// The stress tests run one after the other: each needs two cores.
 fn alone() -> MutexGuard<'static, ()> {
@@ -370,7 +364,7 @@ fn every_place_is_usable(flows: &Flows) {
 #[test]
 fn a_reader_sees_no_flow_half_replaced() {
     let _alone = alone();
-    let (flows, time) = (Flows::new(1), stress());
+    let (flows, time) = (Flows::new(1), stress(STRESS_SECONDS));
     let over = AtomicBool::new(false);
     let keys = BUCKET_WAYS as u32 + 1;
     let seen = thread::scope(|scope| {
@@ -399,7 +393,7 @@ fn a_reader_sees_no_flow_half_replaced() {
 #[test]
 fn two_inserts_of_one_flow_make_one() {
     let _alone = alone();
-    let time = stress();
+    let time = stress(STRESS_SECONDS);
     let (flows, round, over) = (Flows::new(2), AtomicU32::new(0), AtomicBool::new(false));
     let done = AtomicU32::new(0);
     let keys = BUCKET_WAYS as u32;
@@ -450,7 +444,7 @@ fn two_inserts_of_one_flow_make_one() {
 #[test]
 fn two_threads_see_no_torn_and_no_double_flow() {
     let _alone = alone();
-    let (flows, time) = (Flows::new(STRESSED_BUCKETS), stress());
+    let (flows, time) = (Flows::new(STRESSED_BUCKETS), stress(STRESS_SECONDS));
     let (barrier, over, fault) = (Barrier::new(2), AtomicBool::new(false), Mutex::new(None));
     let start = Instant::now();
     let worker = |first: u64| {

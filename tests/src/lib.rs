@@ -9,6 +9,7 @@
 )]
 
 pub mod bench;
+mod bpf;
 pub mod bpffs;
 pub mod engine;
 pub mod frames;
@@ -17,6 +18,7 @@ pub mod mounts;
 pub mod netns;
 pub mod random;
 pub mod rule_sets;
+pub mod stress;
 pub mod tiny;
 pub mod verifier;
 pub mod wait;

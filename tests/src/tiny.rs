@@ -2,17 +2,15 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd},
 };
 
-/// Commands of bpf(2) (`linux/bpf.h`).
-const PROG_LOAD: libc::c_int = 5;
+use crate::bpf::{ATTACH_XDP, LoadAttributes, PROG_LOAD, SCHED_CLS, XDP, bpf};
+
+/// A command of bpf(2) (`linux/bpf.h`).
 const LINK_CREATE: libc::c_int = 28;
 
-/// Program and attach types.
-const SCHED_CLS: u32 = 3;
-const XDP: u32 = 6;
-const ATTACH_XDP: u32 = 37;
+/// An attach type.
 const ATTACH_TCX_EGRESS: u32 = 47;
 /// In front of all that are attached.
 const BEFORE: u32 = 1 << 3;
@@ -87,17 +85,6 @@ pub fn tag_all(interface: u32, vlan: u16) -> io::Result<Attached> {
     attach(&program, interface, ATTACH_TCX_EGRESS, BEFORE)
 }
 
-#[repr(C)]
-struct LoadAttributes {
-    kind: u32,
-    count: u32,
-    instructions: u64,
-    licence: u64,
-    log_level: u32,
-    log_bytes: u32,
-    log: u64,
-}
-
 fn load(kind: u32, instructions: &[Instruction]) -> io::Result<OwnedFd> {
     let licence = c"GPL";
     bpf(
@@ -107,9 +94,7 @@ fn load(kind: u32, instructions: &[Instruction]) -> io::Result<OwnedFd> {
             count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
             instructions: instructions.as_ptr() as u64,
             licence: licence.as_ptr() as u64,
-            log_level: 0,
-            log_bytes: 0,
-            log: 0,
+            ..LoadAttributes::default()
         },
     )
 }
@@ -139,23 +124,4 @@ fn attach(program: &OwnedFd, interface: u32, attach_type: u32, flags: u32) -> io
         },
     )?;
     Ok(Attached { _link: link })
-}
-
-/// Calls bpf(2) with a command that makes a descriptor.
-pub(crate) fn bpf<A>(command: libc::c_int, attributes: &A) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes are those of the command, and what they point to lives until the call returns.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<A>(),
-        )
-    };
-    let fd = i32::try_from(result).map_err(io::Error::other)?;
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

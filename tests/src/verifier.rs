@@ -12,14 +12,13 @@ use anyhow::{Context, Result, bail, ensure};
 use aya::{EbpfLoader, maps::MapData};
 use aya_obj::{Function, Object, ProgramSection, btf::BtfFeatures};
 
-use crate::{bpffs::Bpffs, tiny::bpf};
+use crate::{
+    bpf::{ATTACH_XDP, LoadAttributes, PROG_LOAD, SCHED_CLS, XDP, bpf},
+    bpffs::Bpffs,
+};
 
 /// Commands, types and flags of bpf(2) (`linux/bpf.h`).
-const PROG_LOAD: libc::c_int = 5;
 const BTF_LOAD: libc::c_int = 18;
-const SCHED_CLS: u32 = 3;
-const XDP: u32 = 6;
-const ATTACH_XDP: u32 = 37;
 const XDP_HAS_FRAGS: u32 = 1 << 5;
 /// `BPF_LOG_STATS` of the verifier.
 const LOG_STATS: u32 = 4;
@@ -113,30 +112,6 @@ fn load_btf(bytes: &[u8]) -> Result<OwnedFd> {
     bpf(BTF_LOAD, &attributes).context("the type information")
 }
 
-#[repr(C)]
-struct LoadAttributes {
-    kind: u32,
-    count: u32,
-    instructions: u64,
-    licence: u64,
-    log_level: u32,
-    log_bytes: u32,
-    log: u64,
-    kernel: u32,
-    flags: u32,
-    name: [u8; 16],
-    interface: u32,
-    attach_type: u32,
-    btf: u32,
-    function_bytes: u32,
-    functions: u64,
-    function_count: u32,
-    line_bytes: u32,
-    lines: u64,
-    line_count: u32,
-    padding: u32,
-}
-
 /// Loads a program and returns the verifier's statistics.
 fn load(function: &Function, kind: u32, attach_type: u32, flags: u32, btf: &OwnedFd) -> Result<String> {
     let functions = function.func_info.func_info_bytes();
@@ -149,19 +124,13 @@ fn load(function: &Function, kind: u32, attach_type: u32, flags: u32, btf: &Owne
         log_level: LOG_STATS,
         log_bytes: u32::try_from(LOG_BYTES)?,
         log: log.as_mut_ptr() as u64,
-        kernel: 0,
         flags,
-        name: [0; 16],
-        interface: 0,
         attach_type,
         btf: btf.as_raw_fd().cast_unsigned(),
         function_bytes: u32::try_from(function.func_info_rec_size)?,
         functions: functions.as_ptr() as u64,
         function_count: u32::try_from(function.func_info.func_info.len())?,
-        line_bytes: 0,
-        lines: 0,
-        line_count: 0,
-        padding: 0,
+        ..LoadAttributes::default()
     };
     let loaded = bpf(PROG_LOAD, &attributes);
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());

@@ -4,10 +4,10 @@
 use std::ops::RangeInclusive;
 
 use firewall_agent::policy::model::{
-    Action, AddressSet, Defaults, Direction, Failsafe, Forwarded, LogRate, Matches, Origin, PolicySettings,
-    ProtocolMatch, Ranges, Rule, Timers, ValidPolicy,
+    Action, AddressSet, Defaults, Direction, LogRate, Matches, Origin, ProtocolMatch, Ranges, Rule,
+    ValidPolicy,
 };
-use firewall_tests::random::Random;
+use firewall_tests::{random::Random, rule_sets};
 
 /// Globs that rules use; some match several of the interfaces in [`super::compare::INTERFACES`], some none.
 const GLOBS: [&str; 8] = ["eth0", "eth*", "eth?", "br-?an", "*", "wg?", "e*1", "lo"];
@@ -206,30 +206,17 @@ pub(crate) fn policy(random: &mut Random, size: usize) -> ValidPolicy {
     // Some policies do without interfaces or VLANs, so that these dimensions are off.
     let shape = random.below(4);
     let action = |random: &mut Random| *random.pick(&[Action::Drop, Action::Reject, Action::Allow]);
-    ValidPolicy {
-        role: "random".into(),
-        host: None,
-        settings: PolicySettings {
-            defaults: Defaults {
-                input: action(random),
-                output: action(random),
-                forward: action(random),
-            },
-            timers: Timers::default(),
-            interfaces: vec!["*".into()],
-            forwarded: Forwarded::default(),
-            tcp_midflow_pickup: false,
-            keep_live_flows: false,
-            allow_icmp_redirects: true,
-            allow_source_routing: false,
-            allowed_ether_types: Vec::new(),
-        },
-        failsafe: Failsafe::default(),
-        rules: (0..size)
-            .map(|number| rule(random, &anchors, number, shape))
-            .collect(),
-        lists: Vec::new(),
-    }
+    let defaults = Defaults {
+        input: action(random),
+        output: action(random),
+        forward: action(random),
+    };
+    let rules = (0..size)
+        .map(|number| rule(random, &anchors, number, shape))
+        .collect();
+    let mut policy = rule_sets::policy(rules);
+    policy.settings.defaults = defaults;
+    policy
 }
 
 /// Moves an end of the range by one, where there is room.

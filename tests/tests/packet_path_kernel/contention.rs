@@ -3,7 +3,7 @@
 //! Tables of a few hundred buckets, so that the two meet in them; `FIREWALL_STRESS_SECONDS` makes it run for longer.
 //! With `Table::insert` made to leave the filter as it was, a packet of an assured flow is dropped at the end.
 
-use std::{collections::HashSet, net::IpAddr, time::Duration};
+use std::{collections::HashSet, net::IpAddr};
 
 use firewall_agent::dataplane::FlowTable;
 use firewall_common::{
@@ -15,6 +15,7 @@ use firewall_tests::{
     engine::{Engine, Interface},
     frames::{Packet, Segment},
     host::{end, nets},
+    stress::stress,
 };
 
 use crate::Host;
@@ -37,13 +38,6 @@ const CONNECTIONS: u16 = 6000;
 const HOT_CONNECTIONS: u16 = 16;
 const SECONDS: u64 = 3;
 const NOW_TICKS: u32 = 1000;
-
-fn seconds() -> u64 {
-    std::env::var("FIREWALL_STRESS_SECONDS").map_or(SECONDS, |text| {
-        text.parse()
-            .expect("FIREWALL_STRESS_SECONDS is a number of seconds")
-    })
-}
 
 fn segment(client: IpAddr, server: IpAddr, number: u16, hook: Hook, flags: u8) -> Vec<u8> {
     let (from, to) = (end(client, 10_000 + number), end(server, 443 + number % 2));
@@ -73,9 +67,7 @@ fn two_cpus_at_once_leave_every_flow_whole_and_single() {
             .map(|(hook, flags)| (hook, segment(net.client, net.server, number, hook, flags)))
         })
         .collect();
-    let ran = host
-        .engine
-        .contend(frames, NOW_TICKS, Duration::from_secs(seconds()));
+    let ran = host.engine.contend(frames, NOW_TICKS, stress(SECONDS));
     let flows = host.engine.live_flows();
     println!("{ran} packets, {} flows at the end", flows.len());
     assert!(ran > 10_000, "too little happened: {ran} packets");
