@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod counters;
 mod diff;
+mod doctor;
 mod edit;
 mod editing;
 mod events;
@@ -57,6 +58,7 @@ Examples:
   fwctl set add drop 192.0.2.0/24            put a network into the block list `drop`
   fwctl ban 203.0.113.66 --for 2h            drop everything from and to an address
   fwctl counters --watch
+  fwctl doctor                               what is wrong here, and what to do about it
   fwctl events --follow --verdict drop
   fwctl explain in tcp 203.0.113.7:51000 10.0.1.10:443
   fwctl replay web.pcap --policy web.toml --local 10.0.1.10
@@ -147,6 +149,8 @@ enum Command {
     Flows(flows::Flows),
     /// Shows what was counted, by rule, by reason and by interface.
     Counters(counters::Counters),
+    /// Looks for what is not as it should be, and says what to do about it.
+    Doctor(doctor::Doctor),
     /// Shows packets that were logged, as they come or those of late.
     Events(events::Events),
     /// Says why a packet passes or does not, by what is in force or by files.
@@ -218,6 +222,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Unban(command) => command.run(&mut agent, &mut output),
         Command::Flows(command) => command.run(&mut agent, &mut output),
         Command::Counters(command) => command.run(&mut agent, &mut output),
+        Command::Doctor(command) => command.run(&mut agent, &mut output),
         Command::Events(command) => command.run(&mut agent, &mut output),
         Command::Explain(command) => command.run(&mut agent, &mut output),
         Command::Replay(command) => command.run(&mut output),

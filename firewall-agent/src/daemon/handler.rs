@@ -87,6 +87,7 @@ impl Agent {
             } => Response::Flows(self.sorted_flows(&filter, limit, sort, reverse)?),
             Request::FlowDelete { filter } => Response::FlowsDeleted(self.delete_flows(by, &filter)?),
             Request::Counters {} => Response::Counters(self.counters()?),
+            Request::Inspect {} => Response::Inspection(self.inspect()?),
             // The server follows; this is for who asks without one.
             Request::EventFollow { filter, recent } => Response::Events(self.follow(&filter, recent)?.0),
             Request::Explain(question) => Response::Explanation(Box::new(self.explain(*question)?)),

@@ -19,6 +19,7 @@ mod flows;
 mod handler;
 mod history;
 mod in_force;
+mod inspect;
 mod judgement;
 mod kernel;
 mod known_file;

@@ -4,6 +4,7 @@ mod bans;
 mod boot;
 mod confirm;
 mod containers;
+mod doctor;
 mod edits;
 mod explain;
 mod history;

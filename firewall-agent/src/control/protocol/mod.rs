@@ -11,6 +11,7 @@ mod event;
 mod failure;
 mod flow;
 mod history;
+mod inspection;
 mod mode;
 mod plan;
 mod rule;
@@ -32,6 +33,7 @@ pub use event::{EventFilter, EventInfo, Events};
 pub use failure::{Failure, FailureKind, FileDifference, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, FlowSort, Flows, FlowsDeleted};
 pub use history::{HistoryEntry, HistoryFault, HistoryList, HistoryVerdict, Rollback};
+pub use inspection::{Inspection, InterfaceInspection};
 pub use mode::ModeChanged;
 pub use plan::{Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RuleDifference};
 pub use rule::{Changed, DisabledRule, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
@@ -210,6 +212,8 @@ pub enum Request {
     },
     /// What was counted.
     Counters {},
+    /// Compare what the kernel holds with what it should hold; changes nothing.
+    Inspect {},
     /// Log events: those that are remembered, then those that come, until the client goes away. No other request can
     /// follow on the connection.
     EventFollow {
@@ -258,6 +262,7 @@ impl Request {
             | Self::BanList {}
             | Self::FlowList { .. }
             | Self::Counters {}
+            | Self::Inspect {}
             | Self::EventFollow { .. }
             | Self::Explain(_) => false,
         }
@@ -296,6 +301,7 @@ impl Request {
             Self::FlowList { .. } => "flow-list",
             Self::FlowDelete { .. } => "flow-delete",
             Self::Counters {} => "counters",
+            Self::Inspect {} => "inspect",
             Self::EventFollow { .. } => "event-follow",
             Self::Explain(_) => "explain",
         }
@@ -360,6 +366,8 @@ pub enum Response {
     FlowsDeleted(FlowsDeleted),
     /// To [`Request::Counters`].
     Counters(Counters),
+    /// To [`Request::Inspect`].
+    Inspection(Inspection),
     /// To [`Request::EventFollow`], again and again.
     Events(Events),
     /// To [`Request::Explain`].

@@ -1,0 +1,286 @@
+//! The agent, its policy and its interfaces.
+
+use std::{fs, path::Path};
+
+use super::finding::{Finding, Level};
+use crate::control::protocol::{
+    Enforcing, FileState, Inspection, InterfaceInspection, InterfaceStatus, Status,
+};
+
+/// Larger frames reach XDP in pieces (`xdp.frags`), which the driver has to know how to do: a page less headroom and
+/// the end of the buffer (`XDP_PACKET_HEADROOM`, `skb_shared_info`).
+const LARGEST_WHOLE_FRAME: u32 = 3500;
+
+/// What the kernel calls the agent's program for outgoing packets.
+const EGRESS_PROGRAM: &str = "fw_egress";
+
+pub(super) fn of_status(status: &Status) -> Vec<Finding> {
+    let mut found = vec![version(status), enforcing(status)];
+    found.extend(mode(status));
+    found.push(files(status));
+    let failed = status
+        .last_reload
+        .as_ref()
+        .and_then(|reload| reload.failure.as_ref());
+    found.extend(failed.map(|failure| {
+        let finding = format!("the last change failed: {}", failure.message);
+        let advice = failure.hint.clone();
+        Finding::new("policy", Level::Warning, finding)
+            .advice(advice.unwrap_or_else(|| "see `fwctl status`".to_owned()))
+    }));
+    let notes = status.notes.iter();
+    found.extend(notes.map(|note| {
+        Finding::new("agent", Level::Warning, note.clone())
+            .advice("see the log: journalctl -u firewall-agent")
+    }));
+    found.extend(status.interface_failures.iter().map(|failure| {
+        let finding = format!("{} is not filtered: {}", failure.name, failure.error);
+        Finding::new("interface", Level::Problem, finding)
+            .advice("take away what is in the way, or leave the interface out of `interfaces` in the policy")
+    }));
+    if status.interfaces.is_empty() {
+        found.push(
+            Finding::new("interface", Level::Problem, "no interface is filtered")
+                .advice("name the interfaces to filter in the policy: interfaces = [\"eth*\"]"),
+        );
+    }
+    found.extend(status.interfaces.iter().flat_map(interface));
+    found
+}
+
+fn version(status: &Status) -> Finding {
+    let own = env!("CARGO_PKG_VERSION");
+    if status.agent_version == own {
+        return Finding::new("agent", Level::Good, format!("runs, version {own}"));
+    }
+    let finding = format!(
+        "the agent is of version {}, this fwctl of {own}",
+        status.agent_version
+    );
+    Finding::new("agent", Level::Warning, finding).advice("systemctl restart firewall-agent")
+}
+
+fn enforcing(status: &Status) -> Finding {
+    match status.enforcing {
+        Enforcing::Policy => Finding::new("policy", Level::Good, format!("{} rules in force", status.rules)),
+        Enforcing::FailsafeOnly => Finding::new(
+            "policy",
+            Level::Problem,
+            "no policy is in force: everything but the failsafe is dropped",
+        )
+        .advice("fwctl check --settings /etc/firewall-agent/agent.toml; then fwctl reload"),
+        Enforcing::Adopted => Finding::new(
+            "policy",
+            Level::Problem,
+            "an earlier agent has loaded the policy in force, and nothing is known of it",
+        )
+        .advice("fwctl reload"),
+    }
+}
+
+fn mode(status: &Status) -> Option<Finding> {
+    let (level, finding) = match &*status.mode {
+        "normal" => return None,
+        "pause" => (Level::Problem, "paused: every packet passes"),
+        _ => (
+            Level::Warning,
+            "panic mode: everything but the failsafe is dropped",
+        ),
+    };
+    Some(Finding::new("policy", level, finding).advice("see `fwctl status`"))
+}
+
+fn files(status: &Status) -> Finding {
+    let differ = status
+        .files
+        .iter()
+        .filter(|file| file.state != FileState::InForce);
+    let names: Vec<String> = differ
+        .map(|file| format!("{} ({})", file.path.display(), file.state.name()))
+        .collect();
+    if names.is_empty() {
+        return Finding::new("drift", Level::Good, "the policy files are what is in force");
+    }
+    let finding = format!("policy files differ from what is in force: {}", names.join(", "));
+    Finding::new("drift", Level::Warning, finding)
+        .advice("fwctl check, then fwctl reload; or put the files back")
+}
+
+fn interface(interface: &InterfaceStatus) -> Vec<Finding> {
+    let name = &interface.name;
+    let driver = driver(name)
+        .map(|driver| format!(", driver {driver}"))
+        .unwrap_or_default();
+    let mut attached = Finding::new(
+        "interface",
+        Level::Good,
+        format!(
+            "{name} is filtered in {} mode ({}){driver}",
+            interface.mode, interface.reason
+        ),
+    );
+    if let Some(cost) = &interface.cost {
+        attached.level = Level::Note;
+        attached.text = format!("{}: {cost}", attached.text);
+        attached = attached.advice("[[attach]] in the agent's settings chooses the mode");
+    }
+    let mut found = vec![attached];
+    if interface.vlan_offload_disabled {
+        found.push(Finding::new(
+            "interface",
+            Level::Note,
+            format!(
+                "{name}: receive VLAN offload is off, as the policy needs the tags; unloading restores it"
+            ),
+        ));
+    }
+    let large = mtu(name).filter(|mtu| *mtu > LARGEST_WHOLE_FRAME && interface.mode == "native");
+    found.extend(large.map(|mtu| {
+        let finding = format!("{name}: frames of up to {mtu} bytes reach XDP in pieces");
+        Finding::new("interface", Level::Note, finding).advice(
+            "headers are always in the first piece; a driver that cannot do it refuses to attach, see `fwctl status`",
+        )
+    }));
+    found
+}
+
+fn mtu(name: &str) -> Option<u32> {
+    let text = fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?;
+    text.trim().parse().ok()
+}
+
+fn driver(name: &str) -> Option<String> {
+    let link = fs::read_link(format!("/sys/class/net/{name}/device/driver")).ok()?;
+    Some(Path::new(&link).file_name()?.to_string_lossy().into_owned())
+}
+
+pub(super) fn of_inspection(inspection: &Inspection) -> Vec<Finding> {
+    let mut found = Vec::new();
+    found.extend(inspection.is_image_intact.map(|intact| {
+        if intact {
+            return Finding::new(
+                "drift",
+                Level::Good,
+                "the kernel holds what the policy in force makes",
+            );
+        }
+        Finding::new(
+            "drift",
+            Level::Problem,
+            "the kernel holds something else than the policy in force makes",
+        )
+        .advice("systemctl restart firewall-agent; it loads the policy anew, and filtering goes on meanwhile")
+    }));
+    found.extend(inspection.interfaces.iter().flat_map(programs));
+    if !inspection.has_management_sources {
+        found.push(
+            Finding::new(
+                "policy",
+                Level::Warning,
+                "the failsafe lets nobody in, whatever goes wrong",
+            )
+            .advice("set failsafe.management_sources in the agent's settings"),
+        );
+    }
+    if inspection.lost_events > 0 {
+        let finding = format!("{} log events found no room", inspection.lost_events);
+        found.push(Finding::new("table", Level::Note, finding).advice("let rules log less: `log = \"1/s\"`"));
+    }
+    found
+}
+
+/// What is on an interface beside the agent's programs, and whether those are there.
+fn programs(interface: &InterfaceInspection) -> Vec<Finding> {
+    let name = &interface.name;
+    let mut found = Vec::new();
+    let restart = "systemctl restart firewall-agent attaches again; find out who has detached it";
+    if interface.is_filtered && interface.xdp_program.is_none() {
+        let finding = format!("{name}: no XDP program is attached: incoming packets are not filtered");
+        found.push(Finding::new("drift", Level::Problem, finding).advice(restart));
+    }
+    if interface.is_filtered && interface.xdp_program.is_some() && interface.mode != interface.xdp_mode {
+        let finding = format!("{name}: XDP is attached in another mode than the agent has attached it in");
+        found.push(Finding::new("drift", Level::Warning, finding).advice(restart));
+    }
+    if !interface.is_filtered && interface.xdp_program.is_some() {
+        let finding = format!("{name}: is not filtered, and has another XDP program");
+        found.push(
+            Finding::new("interface", Level::Note, finding)
+                .advice("the agent does not attach beside it; see `bpftool net show`"),
+        );
+    }
+    let others: Vec<&str> = interface
+        .egress_programs
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .filter(|program| *program != EGRESS_PROGRAM)
+        .collect();
+    if !others.is_empty() {
+        let finding = format!(
+            "{name}: other tcx programs see outgoing packets, too: {}",
+            others.join(", ")
+        );
+        found.push(
+            Finding::new("interface", Level::Note, finding)
+                .advice("what passes here goes on to them; see `bpftool net show`"),
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inspected(change: impl FnOnce(&mut InterfaceInspection)) -> Vec<Level> {
+        let mut interface = InterfaceInspection {
+            name: "eth0".to_owned(),
+            is_filtered: true,
+            mode: Some("native".to_owned()),
+            xdp_program: Some(7),
+            xdp_mode: Some("native".to_owned()),
+            egress_programs: Some(vec![EGRESS_PROGRAM.to_owned()]),
+        };
+        change(&mut interface);
+        programs(&interface).iter().map(|finding| finding.level).collect()
+    }
+
+    #[test]
+    fn missing_and_foreign_programs_are_found() {
+        assert_eq!(inspected(|_| {}), []);
+        assert_eq!(inspected(|it| it.xdp_program = None), [Level::Problem]);
+        assert_eq!(
+            inspected(|it| it.xdp_mode = Some("generic".to_owned())),
+            [Level::Warning]
+        );
+        assert_eq!(
+            inspected(|it| (it.is_filtered, it.mode) = (false, None)),
+            [Level::Note]
+        );
+        assert_eq!(
+            inspected(|it| it.egress_programs = Some(vec!["cil_to_netdev".to_owned()])),
+            [Level::Note]
+        );
+        assert_eq!(inspected(|it| it.egress_programs = None), []);
+    }
+
+    #[test]
+    fn an_image_that_was_written_to_is_found() {
+        let inspection = |is_image_intact| Inspection {
+            is_image_intact,
+            interfaces: Vec::new(),
+            lost_events: 0,
+            has_management_sources: true,
+        };
+        let levels = |inspection: &Inspection| -> Vec<Level> {
+            of_inspection(inspection)
+                .iter()
+                .map(|finding| finding.level)
+                .collect()
+        };
+        assert_eq!(levels(&inspection(Some(true))), [Level::Good]);
+        assert_eq!(levels(&inspection(Some(false))), [Level::Problem]);
+        assert_eq!(levels(&inspection(None)), []);
+    }
+}

@@ -1,0 +1,60 @@
+//! What is not as it should be, found with and without an agent.
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::site::{Site, WEB};
+
+/// The findings of a check that have weight.
+fn weighty(site: &Site, check: &str) -> Vec<String> {
+    let ended = site.fwctl("doctor --json");
+    let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let has_weight = |finding: &&Value| {
+        let level = finding["level"].as_str();
+        level == Some("problem") || level == Some("warning")
+    };
+    let findings = report["findings"].as_array().expect("findings");
+    let weighty = findings.iter().filter(has_weight);
+    let all: Vec<&Value> = weighty.collect();
+    assert_eq!(ended.code, Some(i32::from(!all.is_empty())), "{ended:?}");
+    for finding in &all {
+        assert!(finding["advice"].is_string(), "each says what to do: {finding}");
+    }
+    let of_check = all.into_iter().filter(|finding| finding["check"] == check);
+    of_check
+        .map(|finding| finding["finding"].as_str().expect("a sentence").to_owned())
+        .collect()
+}
+
+#[test]
+fn drift_is_found_between_files_agent_and_kernel() {
+    let mut site = Site::started();
+    for check in ["agent", "policy", "interface", "drift", "table", "drops"] {
+        assert_eq!(weighty(&site, check), [""; 0], "{check}");
+    }
+    let all = site.fwctl("doctor --all").stdout;
+    assert!(
+        all.contains("eth0 is filtered in generic mode (native XDP on veth"),
+        "{all}"
+    );
+    assert!(
+        all.contains("the kernel holds what the policy in force makes"),
+        "{all}"
+    );
+
+    site.write("web.toml", &format!("{WEB}\n# more\n"));
+    let drift = weighty(&site, "drift");
+    assert!(
+        drift.len() == 1 && drift[0].contains("web.toml (changed, pending)"),
+        "{drift:?}"
+    );
+    site.write("web.toml", WEB);
+    assert_eq!(weighty(&site, "drift"), [""; 0]);
+
+    site.end(Signal::SIGKILL);
+    let agent = weighty(&site, "agent");
+    assert!(
+        agent.len() == 1 && agent[0].contains("cannot reach the agent"),
+        "{agent:?}"
+    );
+}
