@@ -25,6 +25,7 @@ mod rule;
 mod set;
 mod span;
 mod status;
+mod top;
 mod unban;
 mod words;
 
@@ -157,6 +158,8 @@ enum Command {
     Explain(explain::Explain),
     /// Judges the packets of a capture by a policy; needs no root and no agent.
     Replay(replay::ReplayCapture),
+    /// Shows rates by rule and reason, sources, flows and changes, as they are.
+    Top(top::Top),
     /// Prints a completion script for a shell.
     Completions(completions::Completions),
     /// Writes manual pages.
@@ -226,6 +229,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Events(command) => command.run(&mut agent, &mut output),
         Command::Explain(command) => command.run(&mut agent, &mut output),
         Command::Replay(command) => command.run(&mut output),
+        Command::Top(command) => command.run(&mut agent, &mut output),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };
@@ -317,6 +321,11 @@ impl Agent {
             None => self.client.insert(Client::connect(&self.socket)?),
         };
         Ok(client.ask(request)?)
+    }
+
+    /// Where it listens.
+    fn socket(&self) -> &std::path::Path {
+        &self.socket
     }
 
     /// A further answer to a question that has many.

@@ -14,3 +14,4 @@ mod lists;
 mod policies;
 mod readme;
 mod site;
+mod top;
