@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod flows;
 mod history;
+mod import;
 mod man;
 mod mode;
 mod output;
@@ -160,6 +161,8 @@ enum Command {
     Replay(replay::ReplayCapture),
     /// Shows rates by rule and reason, sources, flows and changes, as they are.
     Top(top::Top),
+    /// Writes the rules of nftables or iptables as a policy; needs no root and no agent.
+    Import(import::Import),
     /// Prints a completion script for a shell.
     Completions(completions::Completions),
     /// Writes manual pages.
@@ -230,6 +233,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(command) => command.run(&mut agent, &mut output),
         Command::Replay(command) => command.run(&mut output),
         Command::Top(command) => command.run(&mut agent, &mut output),
+        Command::Import(command) => command.run(&mut output),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };
