@@ -24,6 +24,7 @@ mod reload;
 mod replay;
 mod rule;
 mod set;
+mod shadow;
 mod span;
 mod status;
 mod top;
@@ -118,6 +119,8 @@ enum Command {
     Reload(reload::Reload),
     /// Shows what a policy would change, also for the traffic.
     Plan(plan::Plan),
+    /// Watches live traffic and says what another policy would have made of it.
+    Shadow(shadow::Shadow),
     /// Puts a policy in force until it is confirmed; the kernel goes back by itself.
     Apply(apply::Apply),
     /// Puts a former revision in force again.
@@ -218,6 +221,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Diff(command) => command.run(&mut agent, &mut output),
         Command::Panic(command) => command.run(&mut agent, &mut output),
         Command::Pause(command) => command.run(&mut agent, &mut output),
+        Command::Shadow(command) => command.run(&mut agent, &mut output),
         Command::Apply(command) => command.run(&mut agent, &mut output),
         Command::Confirm(command) => command.run(&mut agent, &mut output),
         Command::Cancel(command) => command.run(&mut agent, &mut output),

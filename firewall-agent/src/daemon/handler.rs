@@ -56,6 +56,7 @@ impl Agent {
                 why,
             } => Response::Mode(self.pause(by, seconds, why)?),
             Request::Pause { seconds: None, why } => Response::Mode(self.end_pause(by, why)?),
+            Request::Shadow(wanted) => Response::Shadow(Box::new(self.shadow(wanted)?)),
             Request::Plan { files } => Response::Plan(Box::new(self.plan(by, files)?)),
             Request::Apply(apply) => Response::Changed(self.apply(by, *apply)?),
             Request::Confirm {} => Response::Changed(self.confirm(by)?),

@@ -34,6 +34,7 @@ mod record;
 mod report;
 mod resume;
 mod run;
+mod shadow;
 mod stamps;
 mod start;
 mod takeover;

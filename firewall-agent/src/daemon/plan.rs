@@ -10,7 +10,7 @@ use super::{
     agent::Agent,
     candidate::candidate,
     describe,
-    judgement::{Connection, Judgement},
+    judgement::{By, Connection, Judgement},
     lockout::{Managed, Whose, who},
     prepare::{PrepareError, prepare},
     report::{kernel_failure, origin},
@@ -74,7 +74,8 @@ impl Agent {
             .collect();
         let locks_out = verdicts.iter().any(|one| one.passes_now && !one.would_pass);
         verdicts.retain(|one| one.whose == "own" || one.passes_now != one.would_pass);
-        let (cut, flows_cut) = cut(&connections, &mut now, &mut then);
+        let keeps_flows = prepared.policy.settings.keep_live_flows;
+        let (cut, flows_cut) = cut(&connections, &mut now, &mut then, keeps_flows);
         Ok(Plan {
             difference: differences(&before.policy, &prepared.policy),
             managed: verdicts,
@@ -138,12 +139,15 @@ fn cut(
     connections: &[Connection],
     now: &mut Judgement<'_>,
     then: &mut Judgement<'_>,
+    keeps_flows: bool,
 ) -> (Vec<FlowGroup>, u64) {
     let mut groups: BTreeMap<(String, String, String), (u64, Vec<String>)> = BTreeMap::new();
     let mut count = 0;
     for connection in connections {
         let tomorrow = then.ask(connection);
-        if tomorrow.passes {
+        // Rules do not end what lives where the policy keeps it; block lists do.
+        let is_kept = keeps_flows && !matches!(tomorrow.by, By::List(_));
+        if tomorrow.passes || is_kept {
             continue;
         }
         let today = now.ask(connection);

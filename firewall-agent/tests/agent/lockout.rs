@@ -293,6 +293,14 @@ fn a_plan_names_rules_flows_and_listening_sockets() {
     assert_eq!(sockets, ["tcp *:443", "tcp *:8080"]);
     assert!(plan.listeners[0].closes_to.is_some() && plan.listeners[0].opens_to.is_none());
     assert_eq!(plan.listeners[1].opens_to.as_deref(), Some("0.0.0.0/0"));
+    // Live flows may stay, whatever the rules say.
+    let mut keeping = files.clone();
+    keeping.push(NewFile {
+        path: "base.toml".into(),
+        text: BASE.replace("\n# Who", "\n[options]\nkeep_live_flows = true\n\n# Who"),
+    });
+    let kept = agent.plan(&over_ssh(), keeping).expect("it is right");
+    assert_eq!((kept.flows, kept.flows_cut), (3, 0), "{kept:?}");
     // Nothing was changed.
     assert!(!host.read("web.toml").contains("more") && rule_names(&agent).contains(&"office".to_owned()));
     host.write("base.toml", &base);

@@ -13,5 +13,6 @@ mod lifecycle;
 mod lists;
 mod policies;
 mod readme;
+mod shadow;
 mod site;
 mod top;

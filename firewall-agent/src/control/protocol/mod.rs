@@ -16,6 +16,7 @@ mod mode;
 mod plan;
 mod rule;
 mod set;
+mod shadow;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,7 @@ pub use mode::ModeChanged;
 pub use plan::{Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RuleDifference};
 pub use rule::{Changed, DisabledRule, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
 pub use set::{ListDetail, ListSummary, Lists};
+pub use shadow::{Shadow, ShadowReport, ShadowRule};
 pub use status::{
     Enforcing, FileState, InterfaceFailure, InterfaceStatus, LastReload, PolicyFileStatus, RevisionStatus,
     Status, TableUse,
@@ -79,6 +81,8 @@ pub enum Request {
     },
     /// Put a policy in force, for good or until it is confirmed.
     Apply(Box<Apply>),
+    /// What a policy would make of live traffic.
+    Shadow(Shadow),
     /// Put a former revision in force again.
     Rollback(Rollback),
     /// The newest entries of the history.
@@ -252,6 +256,7 @@ impl Request {
             | Self::FlowDelete { .. } => true,
             Self::Status {}
             | Self::Plan { .. }
+            | Self::Shadow(_)
             | Self::History { .. }
             | Self::HistoryVerify { .. }
             | Self::Diff { .. }
@@ -275,6 +280,7 @@ impl Request {
             Self::Status {} => "status",
             Self::Reload { .. } => "reload",
             Self::Plan { .. } => "plan",
+            Self::Shadow(_) => "shadow",
             Self::Rollback(_) => "rollback",
             Self::History { .. } => "history",
             Self::HistoryVerify { .. } => "history-verify",
@@ -336,6 +342,8 @@ pub enum Response {
     Status(Box<Status>),
     /// To [`Request::Plan`].
     Plan(Box<Plan>),
+    /// To [`Request::Shadow`].
+    Shadow(Box<ShadowReport>),
     /// To [`Request::History`].
     History(HistoryList),
     /// To [`Request::HistoryVerify`].
