@@ -23,6 +23,7 @@ mod classify;
 mod floor;
 #[path = "../image.rs"]
 mod image;
+mod line;
 mod lpm;
 mod lru;
 mod shim;

@@ -17,6 +17,7 @@ use firewall_common::{
     abi::{ABI_VERSION, names},
     cell::{Cell, Mode},
     counters::{DEFAULT_COUNTERS, Hook},
+    flow::BUCKET_WAYS,
     image::BLOCK_BYTES,
     prefix_set::SLOT_ROOTS,
     reason::Reason,
@@ -160,6 +161,14 @@ impl Firewall {
         let blocks = usage.iter().find(|usage| usage.map == names::LIST_BLOCKS);
         let blocks = blocks.context("there is no block list")?.entries;
         Ok(blocks * BLOCK_BYTES as u64 + u64::from(SLOT_ROOTS) * 8)
+    }
+
+    /// Buckets of the table of assured flows.
+    pub(crate) fn flow_buckets(&self) -> Result<u32> {
+        let usage = self.dataplane.map_usage()?;
+        let flows = usage.iter().find(|usage| usage.map == names::FLOWS);
+        let places = flows.context("there is no table of flows")?.capacity;
+        Ok(u32::try_from(places / BUCKET_WAYS as u64)?)
     }
 
     /// Number of assured flows.

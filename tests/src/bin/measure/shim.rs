@@ -65,6 +65,8 @@ pub(crate) enum Own {
     Empty,
     /// The usual design of a flow table.
     Lru,
+    /// One line of an array.
+    Line,
     /// The usual design of a block list.
     Lpm,
 }
@@ -91,7 +93,15 @@ pub(crate) struct Shim {
 impl Shim {
     /// Loads the object with so many remote ends.
     pub(crate) fn load(object: &[u8], count: u32) -> Result<Self> {
+        Self::with_lines(object, count, 1)
+    }
+
+    /// Likewise, with so many cache lines, a power of two, to look at one of.
+    pub(crate) fn with_lines(object: &[u8], count: u32, lines: u32) -> Result<Self> {
+        let lines_mask = lines - 1;
         let mut object = EbpfLoader::new()
+            .override_global("LINES_MASK", &lines_mask, true)
+            .map_max_entries("LINES", lines)
             .map_max_entries("REMOTES", count)
             .map_max_entries("LRU", count * 2)
             .map_max_entries("PREFIXES", MOST_PREFIXES)
@@ -100,6 +110,7 @@ impl Shim {
         for name in [
             "bench_empty",
             "bench_empty_plain",
+            "bench_line",
             "bench_lpm",
             "bench_lru",
             "bench_shim",
@@ -232,6 +243,7 @@ impl Shim {
             (Own::Empty, Way::PlainXdp) => "bench_empty_plain",
             (Own::Empty, Way::Tc) => "bench_empty_tc",
             (Own::Lru, _) => "bench_lru",
+            (Own::Line, _) => "bench_line",
             (Own::Lpm, _) => "bench_lpm",
         };
         let program = self.object.program(name).context(name)?;

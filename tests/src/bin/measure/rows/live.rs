@@ -32,6 +32,10 @@ const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
 /// `XDP_PASS`
 const PASS: u32 = 2;
 const LRU: &str = "bare LRU hash";
+/// The floor: of an array as large as the table of flows.
+const LINE: &str = "one line of an array";
+/// Cache lines in a bucket of the table of flows.
+const BUCKET_LINES: u32 = 8;
 
 /// A segment of a client at `remote`, or the server's to it.
 pub(super) fn segment(hook: Hook, remote: IpAddr, server: (IpAddr, u16), flags: u8) -> Vec<u8> {
@@ -48,6 +52,7 @@ pub(super) fn segment(hook: Hook, remote: IpAddr, server: (IpAddr, u16), flags: 
 enum Candidate {
     Empty,
     Lru,
+    Line,
     Firewall,
     EmptyOut,
     FirewallOut,
@@ -56,6 +61,7 @@ enum Candidate {
 /// Net of an empty program at the same hook.
 struct Figures {
     lru: Figure,
+    line: Figure,
     inside: Figure,
     out: Figure,
 }
@@ -101,6 +107,7 @@ fn add(report: &mut Report, row: u8, size: u32, v4: Figures, v6: Figures) {
         case("IPv4")
             .ours(v4.inside.clone())
             .with(LRU, v4.lru)
+            .with(LINE, v4.line)
             .at_most_times(most, LRU),
     );
     let beside = case("IPv6")
@@ -152,9 +159,9 @@ fn connect(shim: &mut Shim, firewall: &Firewall, client: IpAddr, server: IpAddr)
 }
 
 fn figures(object: &[u8], effort: Effort, size: u32, client: IpAddr, server: IpAddr) -> Result<Figures> {
-    let mut shim = Shim::load(object, size)?;
-    shim.fill_lru(server, PORT)?;
     let firewall = Firewall::load(&load_balancer(&[], LISTED)?, size)?;
+    let mut shim = Shim::with_lines(object, size, firewall.flow_buckets()? * BUCKET_LINES)?;
+    shim.fill_lru(server, PORT)?;
     connect(&mut shim, &firewall, client, server)?;
     let incoming = segment(Hook::Ingress, client, (server, PORT), ACK);
     let outgoing = segment(Hook::Egress, client, (server, PORT), ACK);
@@ -162,6 +169,7 @@ fn figures(object: &[u8], effort: Effort, size: u32, client: IpAddr, server: IpA
     let candidates = [
         Candidate::Empty,
         Candidate::Lru,
+        Candidate::Line,
         Candidate::Firewall,
         Candidate::EmptyOut,
         Candidate::FirewallOut,
@@ -169,9 +177,10 @@ fn figures(object: &[u8], effort: Effort, size: u32, client: IpAddr, server: IpA
     let figures = take_turns(effort.rounds, &candidates, |candidate| {
         let (way, target) = match candidate {
             Candidate::Empty => (Way::Xdp, Target::Own(Own::Empty)),
-            // It knows no IPv6; what it would take is not asked.
-            Candidate::Lru if server.is_ipv6() => (Way::Xdp, Target::Own(Own::Empty)),
+            // They know no IPv6; what they would take is not asked.
+            Candidate::Lru | Candidate::Line if server.is_ipv6() => (Way::Xdp, Target::Own(Own::Empty)),
             Candidate::Lru => (Way::Xdp, Target::Own(Own::Lru)),
+            Candidate::Line => (Way::Xdp, Target::Own(Own::Line)),
             Candidate::Firewall => (Way::Xdp, Target::Other(&firewall.ingress)),
             Candidate::EmptyOut => (Way::Tc, Target::Own(Own::Empty)),
             Candidate::FirewallOut => (Way::Tc, Target::Other(&firewall.egress)),
@@ -185,11 +194,12 @@ fn figures(object: &[u8], effort: Effort, size: u32, client: IpAddr, server: IpA
         ensure!(way == Way::Tc || code == PASS, "a packet was not passed: {code}");
         Ok(nanoseconds)
     })?;
-    let [empty, lru, inside, empty_out, out] = &figures[..] else {
+    let [empty, lru, line, inside, empty_out, out] = &figures[..] else {
         bail!("a candidate has no figure");
     };
     Ok(Figures {
         lru: lru.net_of(empty),
+        line: line.net_of(empty),
         inside: inside.net_of(empty),
         out: out.net_of(empty_out),
     })
