@@ -117,7 +117,7 @@ pub enum Condition {
     Vlan,
 }
 
-/// The conditions that do not hold for the packet; none where it [`matches`].
+/// The conditions that do not hold for the packet; none where it [`matches()`].
 #[must_use]
 pub fn unmet(conditions: &Matches, probe: &Probe<'_>) -> Vec<Condition> {
     let anything = || Matches {

@@ -266,6 +266,8 @@ fn edit_by(site: &Site, script: &str, answers: &str) -> (Option<i32>, String) {
         .args(["edit", "web.toml", "-m", "by hand"])
         .env("VISUAL", format!("sh {}", editor.display()))
         .env("EDITOR", "false")
+        // What is kept goes with the site.
+        .env("TMPDIR", site.path("."))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
