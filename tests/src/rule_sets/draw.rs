@@ -138,7 +138,7 @@ impl Draw {
         }
     }
 
-    /// Ranges never hold [`LAST_PORT`] unless they hold nearly everything.
+    /// Ranges never hold [`super::LAST_PORT`] unless they hold nearly everything.
     fn ports(&mut self, kind: Kind) -> RangeInclusive<u16> {
         let well_known = [
             22, 25, 53, 80, 110, 123, 143, 389, 443, 993, 1433, 3306, 5432, 8080,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use firewall_agent::settings::TableSettings;
 use firewall_tests::{bpffs::Bpffs, netns::output, wait::wait_until};
 use nix::unistd::{SysconfVar, sysconf};
 use tempfile::TempDir;
@@ -48,7 +49,7 @@ impl Agent {
             fs::write(policy.join(name), text)?;
         }
         let settings = directory.path().join("agent.toml");
-        fs::write(&settings, settings_text(&pins.path().join("agent")))?;
+        fs::write(&settings, settings_text(&pins.path().join("agent"), rules.len()))?;
         let log = directory.path().join("log");
         let mut command = pair.server.command("setpriv");
         command
@@ -135,12 +136,20 @@ impl Drop for Agent {
     }
 }
 
-fn settings_text(pins: &Path) -> String {
+/// Counters for what a policy has beside so many rules.
+const FURTHER_COUNTERS: usize = 100;
+
+/// Tables are as they are by default, but for policies that need more.
+fn settings_text(pins: &Path, rules: usize) -> String {
     let pins = pins.display();
+    let counters = TableSettings::default()
+        .rule_counters
+        .max(u32::try_from(rules + FURTHER_COUNTERS).unwrap_or(u32::MAX));
     format!(
         "host = \"{LOAD_BALANCER}\"\npolicy = [\"policy\"]\nstate_dir = \"state\"\npin_dir = \"{pins}\"\n\
          [failsafe]\nmanagement_sources = [\"10.77.9.0/24\"]\n\
-         [control]\nsocket = \"control.sock\"\n[metrics]\nlisten = \"127.0.0.1:9464\"\n"
+         [control]\nsocket = \"control.sock\"\n[metrics]\nlisten = \"127.0.0.1:9464\"\n\
+         [tables]\nrule_counters = {counters}\n"
     )
 }
 
