@@ -4,17 +4,18 @@ mod cancel;
 mod confirm;
 pub(super) mod files;
 mod rollback;
+mod window;
 
 use std::{fmt::Write, path::PathBuf};
 
+use self::window::Window;
 pub(super) use self::{cancel::Cancel, confirm::Keep, rollback::Rollback};
 use super::{
     Agent, CliError, expect_response,
     output::{Exit, Output, Tone},
     reload,
-    span::Span,
 };
-use crate::control::protocol::{self, Changed, Confirm, ConfirmStatus, Request};
+use crate::control::protocol::{self, Changed, ConfirmStatus, Request};
 
 const EXAMPLES: &str = "\
 With a window, the kernel itself goes back at its end unless `fwctl confirm` comes first: also with the agent killed, and with you locked out. A restart of the agent keeps the deadline; after a reboot the last confirmed policy is in force. The revision counts, and files are written, at the confirmation.
@@ -31,15 +32,8 @@ pub(super) struct Apply {
     /// Files that take the places of the policy files of the same names, or are new; the policy files as they are on
     /// disk where none is named.
     files: Vec<PathBuf>,
-    /// How long it waits for `fwctl confirm`: 60s, 5m. By default 60s while a management connection is open.
-    #[arg(long, value_name = "TIME", conflicts_with = "no_confirm")]
-    confirm: Option<Span>,
-    /// It holds at once.
-    #[arg(long)]
-    no_confirm: bool,
-    /// Also where it would cut a management connection.
-    #[arg(long, conflicts_with = "no_confirm", requires = "confirm")]
-    force: bool,
+    #[command(flatten)]
+    window: Window,
     /// Why; kept with the revision.
     #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
@@ -47,15 +41,10 @@ pub(super) struct Apply {
 
 impl Apply {
     pub(super) fn run(self, agent: &mut Agent, output: &mut Output) -> Result<Exit, CliError> {
-        let confirm = match self.confirm {
-            Some(span) => Confirm::Within(span.seconds()),
-            None if self.no_confirm => Confirm::No,
-            None => Confirm::Auto,
-        };
         let request = Request::Apply(Box::new(protocol::Apply {
             files: files::read(&self.files)?,
-            confirm,
-            force: self.force,
+            confirm: self.window.confirm(),
+            force: self.window.force,
             why: self.why,
         }));
         let changed = expect_response!(agent, request, Changed);

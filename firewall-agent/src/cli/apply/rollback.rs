@@ -1,12 +1,12 @@
 //! `fwctl rollback`.
 
+use super::window::Window;
 use crate::{
     cli::{
         Agent, CliError, expect_response,
         output::{Exit, Output},
-        span::Span,
     },
-    control::protocol::{self, Confirm, Request},
+    control::protocol::{self, Request},
 };
 
 const EXAMPLES: &str = "\
@@ -22,15 +22,8 @@ Examples:
 pub(crate) struct Rollback {
     /// The revision; `fwctl history` shows them.
     revision: u64,
-    /// How long it waits for `fwctl confirm`: 60s, 5m. By default 60s while a management connection is open.
-    #[arg(long, value_name = "TIME", conflicts_with = "no_confirm")]
-    confirm: Option<Span>,
-    /// It holds at once.
-    #[arg(long)]
-    no_confirm: bool,
-    /// Also where it would cut a management connection.
-    #[arg(long, conflicts_with = "no_confirm", requires = "confirm")]
-    force: bool,
+    #[command(flatten)]
+    window: Window,
     /// Why; kept with the revision.
     #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
@@ -38,15 +31,10 @@ pub(crate) struct Rollback {
 
 impl Rollback {
     pub(crate) fn run(self, agent: &mut Agent, output: &mut Output) -> Result<Exit, CliError> {
-        let confirm = match self.confirm {
-            Some(span) => Confirm::Within(span.seconds()),
-            None if self.no_confirm => Confirm::No,
-            None => Confirm::Auto,
-        };
         let request = Request::Rollback(protocol::Rollback {
             to: self.revision,
-            confirm,
-            force: self.force,
+            confirm: self.window.confirm(),
+            force: self.window.force,
             why: self.why,
         });
         let changed = expect_response!(agent, request, Changed);
