@@ -15,6 +15,7 @@ mod edits;
 mod event_feed;
 mod events;
 mod explain;
+mod flow_groups;
 mod flows;
 mod handler;
 mod history;

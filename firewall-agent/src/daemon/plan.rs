@@ -10,6 +10,7 @@ use super::{
     agent::Agent,
     candidate::candidate,
     describe,
+    flow_groups::FlowGroups,
     judgement::{By, Connection, Judgement},
     lockout::{Managed, Whose, who},
     prepare::{PrepareError, prepare},
@@ -31,9 +32,6 @@ use crate::{
 
 /// Most live flows that are asked about: a few microseconds each.
 const MOST_FLOWS: usize = 100_000;
-
-/// Examples of a group.
-const SAMPLES: usize = 3;
 
 /// Groups that are shown.
 const MOST_GROUPS: usize = 50;
@@ -141,7 +139,7 @@ fn cut(
     then: &mut Judgement<'_>,
     keeps_flows: bool,
 ) -> (Vec<FlowGroup>, u64) {
-    let mut groups: BTreeMap<(String, String, String), (u64, Vec<String>)> = BTreeMap::new();
+    let mut groups = FlowGroups::default();
     let mut count = 0;
     for connection in connections {
         let tomorrow = then.ask(connection);
@@ -155,33 +153,9 @@ fn cut(
             continue;
         }
         count += 1;
-        let (direction, port) = if connection.opened_by_remote {
-            ("in", connection.local.port())
-        } else {
-            ("out", connection.remote.port())
-        };
-        let service = format!(
-            "{direction} {} {port}",
-            describe::protocol_name(connection.protocol)
-        );
-        let group = groups.entry((service, who(today.by), who(tomorrow.by)));
-        let (flows, samples) = group.or_default();
-        *flows += 1;
-        if samples.len() < SAMPLES {
-            samples.push(connection.describe());
-        }
+        groups.add(connection, &today, &tomorrow);
     }
-    let mut groups: Vec<FlowGroup> = groups
-        .into_iter()
-        .map(|((service, now, then), (flows, samples))| FlowGroup {
-            service,
-            now,
-            then,
-            flows,
-            samples,
-        })
-        .collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.flows));
+    let mut groups = groups.sorted();
     groups.truncate(MOST_GROUPS);
     (groups, count)
 }

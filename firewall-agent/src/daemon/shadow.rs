@@ -12,7 +12,8 @@ use tokio::sync::broadcast::error::TryRecvError;
 use super::{
     agent::Agent,
     candidate::candidate,
-    describe::{self, protocol_number},
+    describe::protocol_number,
+    flow_groups::FlowGroups,
     judgement::{Answer, Connection, Judgement},
     lockout::who,
     prepare::{PrepareError, prepare},
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     compile::compile,
-    control::protocol::{EventInfo, Failure, FailureKind, FlowGroup, Shadow, ShadowReport, ShadowRule},
+    control::protocol::{EventInfo, Failure, FailureKind, Shadow, ShadowReport, ShadowRule},
 };
 
 /// How often the flow tables are looked at: a flow lives for seconds at least.
@@ -31,9 +32,6 @@ const LONGEST: Duration = Duration::from_secs(90);
 
 /// Most connections that are remembered.
 const MOST: usize = 100_000;
-
-/// Examples of a group.
-const SAMPLES: usize = 3;
 
 /// Reasons of dropped packets that another policy could decide otherwise.
 const REASONS: [&str; 3] = ["rule", "default", "listed"];
@@ -90,8 +88,8 @@ impl Agent {
             events_lost: seen.events_lost,
             clean: tally.kept_out.is_empty(),
             rules: tally.rules.into_values().collect(),
-            kept_out: groups(tally.kept_out),
-            let_in: groups(tally.let_in),
+            kept_out: tally.kept_out.sorted(),
+            let_in: tally.let_in.sorted(),
         })
     }
 
@@ -176,14 +174,12 @@ impl Seen {
     }
 }
 
-type Groups = BTreeMap<(String, String, String), (u64, Vec<String>)>;
-
 /// What the candidate would have made of it all.
 #[derive(Debug, Default)]
 struct Tally {
     rules: BTreeMap<String, ShadowRule>,
-    kept_out: Groups,
-    let_in: Groups,
+    kept_out: FlowGroups,
+    let_in: FlowGroups,
 }
 
 impl Tally {
@@ -207,34 +203,8 @@ impl Tally {
             }
             _ => return,
         };
-        let (direction, port) = if connection.opened_by_remote {
-            ("in", connection.local.port())
-        } else {
-            ("out", connection.remote.port())
-        };
-        let protocol = describe::protocol_name(connection.protocol);
-        let service = format!("{direction} {protocol} {port}");
-        let (count, samples) = groups.entry((service, who(now.by), decider)).or_default();
-        *count += 1;
-        if samples.len() < SAMPLES {
-            samples.push(connection.describe());
-        }
+        groups.add(connection, &now, &then);
     }
-}
-
-fn groups(groups: Groups) -> Vec<FlowGroup> {
-    let mut groups: Vec<FlowGroup> = groups
-        .into_iter()
-        .map(|((service, now, then), (flows, samples))| FlowGroup {
-            service,
-            now,
-            then,
-            flows,
-            samples,
-        })
-        .collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.flows));
-    groups
 }
 
 #[cfg(test)]
