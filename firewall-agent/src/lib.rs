@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod diagnostic;
 pub mod engine;
+pub mod failpoint;
 pub mod import;
 pub mod policy;
 pub mod prefix_set;

@@ -24,7 +24,9 @@ use crate::{
     diagnostic::SourceSet,
     policy::read_sources,
     settings::Settings,
-    state::{Actor, Cause, CounterNumbers, Head, History, PendingFile, Revisions, StateDirectory},
+    state::{
+        Actor, Cause, CounterNumbers, Head, History, IntentFile, PendingFile, Revisions, StateDirectory,
+    },
 };
 
 /// What a change needs: the revisions and the counter numbers. Whoever holds it is the only one to change anything.
@@ -32,6 +34,7 @@ pub(super) struct Editor {
     pub(super) revisions: Revisions,
     pub(super) counters: CounterNumbers,
     pub(super) pending: PendingFile,
+    pub(super) intent: IntentFile,
     pub(super) history: History,
     /// Keeps other agents out of the directory.
     pub(super) _directory: StateDirectory,

@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     agent::{Agent, Editor},
-    candidate::{candidate, of_revision, take_back_files, write_files},
+    candidate::{candidate, of_revision},
     change::{report, unchanged_or},
     commit::{Occasion, Window, changes, commit_for},
     confirm::Unconfirmed,
     history::read_revision,
+    intent::not_begun,
     lockout::Whose,
+    policy_files::{take_back_files, write_files},
     prepare::{PrepareError, Prepared, prepare},
 };
 use crate::{
@@ -137,11 +139,21 @@ impl Agent {
         occasion: &Occasion,
         writes: &[Write],
     ) -> Result<Changed, Failure> {
-        write_files(writes).map_err(|error| Failure::new(FailureKind::Conflict, error))?;
-        let outcome = self.put_in_force(editor, prepared, occasion);
-        if outcome.is_err() {
-            take_back_files(writes);
-        }
+        let known = self.in_force();
+        let known = known.revision.as_ref();
+        editor
+            .begin(&occasion.by, occasion.cause, writes, known)
+            .map_err(|error| not_begun(&error))?;
+        let outcome = write_files(writes)
+            .map_err(|error| Failure::new(FailureKind::Conflict, error))
+            .and_then(|()| {
+                let outcome = self.put_in_force(editor, prepared, occasion);
+                outcome.map_err(|failure| match take_back_files(writes) {
+                    None => failure,
+                    Some(left) => failure.hint(left),
+                })
+            });
+        editor.end();
         outcome
     }
 
@@ -159,11 +171,15 @@ impl Agent {
         }
         let differences = changes(Some(&before.policy), &prepared.policy);
         self.make_room(editor, prepared.image.blocks().len());
+        editor
+            .begin(&occasion.by, occasion.cause, &[], None)
+            .map_err(|error| not_begun(&error))?;
         let mut kernel = self.kernel();
         let length = window.length;
         let committed = commit_for(editor, &mut kernel, prepared, &before, occasion, window);
-        let (after, record) = committed.map_err(|error| error.failure())?;
         drop(kernel);
+        editor.end();
+        let (after, record) = committed.map_err(|error| error.failure())?;
         tracing::warn!(
             uid = occasion.by.uid,
             user = occasion.by.user,

@@ -1,18 +1,15 @@
 //! A policy that an operator hands in: the files on disk, with others in the places of some of them.
 
-use std::{fs, path::Path, path::PathBuf};
+use std::path::{Path, PathBuf};
 
-use super::{chain::chain, prepare::sources_of};
+use super::prepare::sources_of;
 use crate::{
     control::protocol::{Failure, FailureKind, NewFile},
     diagnostic::{SourceFile, SourceSet},
-    policy::{read_lists_of, store},
+    policy::read_lists_of,
     settings::Settings,
-    state::{PolicyFile, Write, durable},
+    state::{PolicyFile, Write},
 };
-
-/// Mode of policy files that are new.
-const MODE: u32 = 0o640;
 
 /// The files on disk, with what was handed in, and what has to be written for the disk to be the same.
 pub(super) fn candidate(
@@ -93,51 +90,6 @@ fn sorted_place(sources: &[SourceFile], new: &SourceFile) -> usize {
     behind
         .or_else(|| sources.iter().rposition(beside).map(|last| last + 1))
         .unwrap_or(0)
-}
-
-/// Writes all files or none. The error says which one is in the way.
-pub(super) fn write_files(writes: &[Write]) -> Result<(), String> {
-    for (index, write) in writes.iter().enumerate() {
-        if let Err(error) = write_file(write) {
-            take_back_files(&writes[..index]);
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-/// Has the files as they were.
-pub(super) fn take_back_files(writes: &[Write]) {
-    for write in writes.iter().rev() {
-        let back = Write {
-            path: write.path.clone(),
-            before: write.after.clone(),
-            after: write.before.clone(),
-        };
-        if let Err(error) = write_file(&back) {
-            tracing::error!(file = %write.path.display(), error, "what was not put in force is left in a policy file");
-        }
-    }
-}
-
-fn write_file(write: &Write) -> Result<(), String> {
-    let path = &write.path;
-    match (&write.before, &write.after) {
-        (Some(before), Some(after)) => store::replace(path, before, after).map_err(|error| chain(&error)),
-        (Some(before), None) => match fs::read_to_string(path) {
-            Ok(text) if *text == **before => fs::remove_file(path)
-                .map_err(|error| format!("{} cannot be removed: {error}", path.display())),
-            Ok(_) => Err(format!(
-                "{} was changed by somebody else in the meantime",
-                path.display()
-            )),
-            Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
-        },
-        (None, Some(_)) if path.exists() => Err(format!("{} has appeared meanwhile", path.display())),
-        (None, Some(after)) => durable::replace(path, after.as_bytes(), MODE)
-            .map_err(|error| format!("{} cannot be written: {error}", path.display())),
-        (None, None) => Ok(()),
-    }
 }
 
 /// The files of a revision in the place of those on disk, and what has to be written for the disk to be the same.
@@ -233,32 +185,5 @@ mod tests {
         for name in ["web.txt", "/"] {
             candidate(files(at), vec![new_file(name, "x")], &settings(at)).expect_err(name);
         }
-    }
-
-    #[test]
-    fn all_files_are_written_or_none() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let at = directory.path();
-        fs::write(at.join("web.toml"), "old\n").expect("ours");
-        let write = |name: &str, before: Option<&str>| Write {
-            path: at.join(name),
-            before: before.map(Into::into),
-            after: Some("new\n".into()),
-        };
-        let content = |name: &str| fs::read_to_string(at.join(name)).ok();
-        let wrong = [write("dns.toml", None), write("web.toml", Some("other\n"))];
-        write_files(&wrong).expect_err("somebody has changed web.toml");
-        assert_eq!(
-            (content("dns.toml"), content("web.toml").as_deref()),
-            (None, Some("old\n"))
-        );
-        let right = [write("dns.toml", None), write("web.toml", Some("old\n"))];
-        write_files(&right).expect("nothing is in the way");
-        assert_eq!(content("dns.toml").as_deref(), Some("new\n"));
-        take_back_files(&right);
-        assert_eq!(
-            (content("dns.toml"), content("web.toml").as_deref()),
-            (None, Some("old\n"))
-        );
     }
 }

@@ -4,6 +4,7 @@ use super::{
     agent::{Agent, Editor},
     commit::{Occasion, changes, commit},
     in_force::InForce,
+    intent::not_begun,
     kernel::Strictness,
     prepare::{PrepareError, Prepared, files, prepare},
 };
@@ -27,7 +28,12 @@ impl Agent {
                     cause,
                     why,
                 };
-                self.put_in_force(&mut editor, prepared, &occasion)
+                editor
+                    .begin(by, cause, &[], None)
+                    .map_err(|error| not_begun(&error))?;
+                let outcome = self.put_in_force(&mut editor, prepared, &occasion);
+                editor.end();
+                outcome
             });
         self.record(by, cause, outcome.as_ref().err());
         drop(editor);

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     control::protocol::{Enforcing, Failure, FailureKind},
+    failpoint::Step,
     policy::model::{Rule, ValidPolicy},
     state::{Actor, Cause, Manifest, NewRevision, Numbering, Pending, StateError, Write},
 };
@@ -73,7 +74,9 @@ pub(super) fn commit(
     strictness: Strictness,
 ) -> Result<InForce, CommitError> {
     let numbering = editor.counters.assign(&rule_names(&prepared.policy))?;
+    Step::CountersAssigned.done();
     let manifest = editor.revisions.write(revision(&prepared, before, occasion))?;
+    Step::RevisionWritten.done();
     let switched = match kernel.enforce(&prepared, &numbering, strictness, Lasting::ForGood) {
         Ok(switched) => switched,
         Err(error) => {
@@ -87,6 +90,7 @@ pub(super) fn commit(
         discard(editor, manifest.number);
         return Err(error.into());
     }
+    Step::RevisionCounts.done();
     detach_unwanted(kernel);
     editor.record_revision(&manifest, None);
     Ok(in_force(editor, prepared, numbering, epoch, manifest))
@@ -111,9 +115,11 @@ pub(super) fn commit_for(
     window: Window,
 ) -> Result<(InForce, Pending), CommitError> {
     let numbering = assign_both(editor, &prepared.policy, &before.policy)?.0;
+    Step::CountersAssigned.done();
     let manifest = editor
         .revisions
         .write(revision(&prepared, Some(before), occasion))?;
+    Step::RevisionWritten.done();
     let since = Timestamp::now();
     let mut pending = Pending {
         format: Pending::FORMAT,
@@ -132,7 +138,7 @@ pub(super) fn commit_for(
     let mut note = |cell: Cell| {
         pending.cell = cell.pack();
         // Before the kernel knows of it: a deadline that no file tells of is taken back at the next start.
-        file.write(&pending)
+        file.write(&pending).inspect(|()| Step::WindowNoted.done())
     };
     let lasting = Lasting::For {
         window: window.length,
@@ -197,6 +203,7 @@ pub(super) fn clear_pending(editor: &Editor) {
     if let Err(error) = editor.pending.clear() {
         tracing::warn!(%error, "the note of a change that waited is left over");
     }
+    Step::WindowCleared.done();
 }
 
 /// Detaches what the policy in force does not name any more; what cannot be detached is filtered yet.
@@ -217,6 +224,7 @@ pub(super) fn discard(editor: &Editor, number: u64) {
     if let Err(error) = editor.revisions.discard(number) {
         tracing::warn!(%error, "a revision that was not put in force is left over");
     }
+    Step::RevisionDiscarded.done();
 }
 
 fn revision(prepared: &Prepared, before: Option<&InForce>, occasion: &Occasion) -> NewRevision {

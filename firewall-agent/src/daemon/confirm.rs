@@ -6,14 +6,15 @@ use jiff::Timestamp;
 
 use super::{
     agent::{Agent, Editor},
-    candidate::write_files,
     chain::chain,
     change,
     commit::{clear_pending, detach_unwanted, discard},
     in_force::InForce,
+    policy_files::write_files,
 };
 use crate::{
     control::protocol::{Changed, ConfirmStatus, Failure, FailureKind},
+    failpoint::Step,
     state::{Actor, Pending},
 };
 
@@ -32,6 +33,8 @@ pub(super) enum Why {
     Late,
     /// An operator has taken it back.
     Cancelled,
+    /// The machine or the agent ended before anybody had.
+    Interrupted,
 }
 
 /// A change that was not confirmed.
@@ -85,15 +88,23 @@ impl Agent {
             Failure::new(FailureKind::Failed, message)
                 .hint("the change still waits; look at the state directory, then confirm again")
         };
+        editor
+            .begin(by, waiting.record.cause, &waiting.record.writes, None)
+            .map_err(|error| failed(chain(&error)))?;
         // From here on a restart would put it in force, too.
         let made_current = editor.revisions.confirm(revision);
-        made_current.map_err(|error| failed(chain(&error)))?;
+        if let Err(error) = made_current {
+            editor.end();
+            return Err(failed(chain(&error)));
+        }
+        Step::RevisionCounts.done();
         let mut kernel = self.kernel();
         if let Err(error) = kernel.keep() {
             let failure = failed(error.to_string());
             if let Err(error) = editor.revisions.take_back(former) {
                 tracing::error!(%error, revision, "the revision counts as confirmed, and is not");
             }
+            editor.end();
             return Err(failure);
         }
         detach_unwanted(&mut kernel);
@@ -113,6 +124,7 @@ impl Agent {
         for note in &notes {
             tracing::error!("{note}");
         }
+        editor.end();
         tracing::info!(uid = by.uid, user = by.user, revision, "the change was confirmed");
         drop(editor);
         self.look_for_pending();
@@ -159,6 +171,12 @@ impl Agent {
             Some(ended) if ended.why == Why::Late => failure(format!(
                 "too late: nobody has confirmed revision {} within {} s, and {in_force} is in force again since {:.0}",
                 ended.revision, ended.window_seconds, ended.at
+            ))
+            .hint("`fwctl apply` puts the change in force once more"),
+            Some(ended) if ended.why == Why::Interrupted => failure(format!(
+                "revision {} was taken back, since the agent or the machine ended before it was confirmed; \
+                 {in_force} is in force",
+                ended.revision
             ))
             .hint("`fwctl apply` puts the change in force once more"),
             Some(ended) => failure(format!(

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::{
     agent::Agent,
-    chain::chain,
     change::no_such_rule,
     commit::Occasion,
+    intent::not_begun,
     lists::{add_lines, delete_lines},
+    policy_files::{take_back_files, write_files},
     prepare::prepare,
 };
 use crate::{
@@ -16,9 +17,9 @@ use crate::{
     policy::{
         Layer,
         edit::{self, EditError, Position},
-        list, store,
+        list,
     },
-    state::{Actor, Cause},
+    state::{Actor, Cause, Write},
 };
 
 /// A policy file before and after an edit.
@@ -73,17 +74,23 @@ impl Agent {
             failure.hint("nothing was changed: the policy would not be right with this edit")
         })?;
         self.refuse_lock_out(by, &prepared.policy, &prepared.image, &self.in_force())?;
-        write_all(&edited)?;
+        let writes: Vec<Write> = edited.iter().map(Write::from).collect();
+        editor
+            .begin(by, cause, &writes, self.in_force().revision.as_ref())
+            .map_err(|error| not_begun(&error))?;
         let occasion = Occasion {
             by: by.clone(),
             cause,
             why,
         };
-        let outcome = self.put_in_force(&mut editor, prepared, &occasion);
-        let outcome = outcome.map_err(|failure| match undo(&edited) {
-            None => failure,
-            Some(left) => failure.hint(left),
+        let outcome = write_files(&writes).map_err(not_written).and_then(|()| {
+            let outcome = self.put_in_force(&mut editor, prepared, &occasion);
+            outcome.map_err(|failure| match take_back_files(&writes) {
+                None => failure,
+                Some(left) => failure.hint(left),
+            })
         });
+        editor.end();
         self.record(by, cause, outcome.as_ref().err());
         drop(editor);
         self.look_for_pending();
@@ -321,34 +328,7 @@ fn all_of(mut failures: Vec<(Option<u32>, Failure)>) -> Failure {
         .hint("nothing was changed: edits of one batch are made together or not at all")
 }
 
-/// Writes all files or none.
-fn write_all(edited: &[Edited]) -> Result<(), Failure> {
-    for (count, file) in edited.iter().enumerate() {
-        if let Err(error) = store::replace(&file.path, &file.before, &file.after) {
-            let failure = not_written(&error);
-            return Err(match undo(&edited[..count]) {
-                None => failure,
-                Some(left) => failure.hint(left),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Takes edits back; says which are left.
-fn undo(edited: &[Edited]) -> Option<String> {
-    let left = edited.iter().filter_map(|file| {
-        let error = store::replace(&file.path, &file.after, &file.before).err()?;
-        Some(format!(
-            "the edit is left in {}: {}",
-            file.path.display(),
-            chain(&error)
-        ))
-    });
-    let left: Vec<String> = left.collect();
-    (!left.is_empty()).then(|| left.join("; "))
-}
-
-pub(super) fn not_written(error: &store::StoreError) -> Failure {
-    Failure::new(FailureKind::Failed, chain(error)).hint("what was in force stays in force")
+/// For the operator, where a policy file cannot be written.
+pub(super) fn not_written(error: String) -> Failure {
+    Failure::new(FailureKind::Failed, error).hint("what was in force stays in force")
 }

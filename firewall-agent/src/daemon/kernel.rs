@@ -12,6 +12,7 @@ use crate::{
     dataplane::{
         Adoption, AttachMode, Dataplane, DataplaneError, Link, Reconciled, SlotImage, Wanted, reconcile,
     },
+    failpoint::Step,
     policy::model::{Action, Direction, ValidPolicy},
     prefix_set::Change,
     settings::AttachChoice,
@@ -217,6 +218,7 @@ impl Kernel {
             self.refuse_no_interface(&prepared.policy.settings.interfaces)?;
         }
         let (mut next, epoch) = self.load(prepared, numbering)?;
+        Step::SlotLoaded.done();
         self.others.retain(|other| other.slot != next.slot);
         // With nothing attached the switch concerns no packet, and an interface must not be attached to no policy.
         let first = self.dataplane.interfaces().is_empty();
@@ -279,7 +281,9 @@ impl Kernel {
                 cell
             }
         };
-        Ok(self.dataplane.switch(cell)?)
+        self.dataplane.switch(cell)?;
+        Step::Switched.done();
+        Ok(())
     }
 
     /// The cell with what its deadline has brought about, should that be over.
@@ -321,11 +325,13 @@ impl Kernel {
             Some(length) => Some(self.dataplane.clock()?.deadline(length)),
             None => None,
         };
-        Ok(self.dataplane.switch(Cell {
+        self.dataplane.switch(Cell {
             mode,
             deadline_ticks,
             ..normal(cell.slot)
-        })?)
+        })?;
+        Step::ModeSwitched.done();
+        Ok(())
     }
 
     /// Makes the change in force one for good.
@@ -336,6 +342,7 @@ impl Kernel {
             deadline_ticks: None,
             ..cell
         })?;
+        Step::Kept.done();
         self.fallback = None;
         Ok(())
     }
@@ -350,6 +357,7 @@ impl Kernel {
             self.fallback = Some(fallback);
             return Err(error.into());
         }
+        Step::WentBack.done();
         self.others.retain(|other| other.slot != fallback.cell.slot);
         self.enforced = fallback.enforced;
         // A ban has given it another one meanwhile.

@@ -7,20 +7,22 @@ use super::{
     chain::chain,
     edits::{Edited, not_written, with},
     in_force::InForce,
+    intent::not_begun,
     kernel::Kernel,
     known_file::KnownFile,
+    policy_files::{take_back_files, write_files},
     prepare::files,
 };
 use crate::{
     control::protocol::{Changed, Failure, FailureKind, ListDetail, ListSummary, Lists},
     diagnostic::SourceSet,
+    failpoint::Step,
     policy::{
         list::{self, Entries, Entry},
         model::{BlockList, ValidPolicy},
-        store,
     },
     prefix_set::{Change, Members, Prefix},
-    state::{Actor, Cause, NewRevision, PolicyFile},
+    state::{Actor, Cause, NewRevision, PolicyFile, Write},
 };
 
 /// Entries to put into a list or to take out of it.
@@ -173,20 +175,23 @@ impl Agent {
             self.refuse_listed(by, &policy, &edited.touched, &before)?;
         }
         let files = files(&with(&sources, &on_disk));
-        store::replace(&path, &on_disk.before, &on_disk.after).map_err(|error| not_written(&error))?;
+        let writes = [Write::from(&on_disk)];
+        drop(on_disk);
+        editor
+            .begin(by, cause, &writes, before.revision.as_ref())
+            .map_err(|error| not_begun(&error))?;
         let next = Next {
             policy,
             files,
             touched: &edited.touched,
             changes: &edited.changes,
         };
-        let outcome = self.put_list_in_force(&mut editor, &before, next, by, cause, edit.why.clone());
+        let outcome = write_files(&writes).map_err(not_written).and_then(|()| {
+            let outcome = self.put_list_in_force(&mut editor, &before, next, by, cause, edit.why.clone());
+            outcome.inspect_err(|_| drop(take_back_files(&writes)))
+        });
+        editor.end();
         self.record(by, cause, outcome.as_ref().err());
-        if outcome.is_err()
-            && let Err(error) = store::replace(&path, &on_disk.after, &on_disk.before)
-        {
-            tracing::error!(%error, "the edit of a block list is left in its file");
-        }
         drop(editor);
         outcome.map(|changed| Changed {
             files: vec![path],
@@ -221,6 +226,7 @@ impl Agent {
                 files: next.files.clone(),
             })
             .map_err(|error| failed(&error))?;
+        Step::RevisionWritten.done();
         let mut kernel = self.kernel();
         let changed = kernel.change_lists(&next.policy, &changes(&next.policy, next.touched));
         let epoch = changed.map_err(|error| {
@@ -228,11 +234,13 @@ impl Agent {
             let _ = editor.revisions.discard(manifest.number);
             failed(&error)
         })?;
+        Step::ListsChanged.done();
         if let Err(error) = editor.revisions.confirm(manifest.number) {
             restore(&mut kernel, before, next.touched);
             let _ = editor.revisions.discard(manifest.number);
             return Err(failed(&error));
         }
+        Step::RevisionCounts.done();
         editor.record_revision(&manifest, None);
         // Flows that were opened while the entry was written are judged again, too.
         let epoch = kernel.settle_lists().unwrap_or(epoch);

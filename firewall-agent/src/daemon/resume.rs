@@ -147,10 +147,15 @@ impl Starter<'_> {
             "revision {} was not confirmed, and is not in force any more",
             record.revision
         ));
+        let now = Timestamp::now();
         self.ended = Some(Ended {
             revision: record.revision,
-            why: Why::Late,
-            at: record.deadline.min(Timestamp::now()),
+            why: if record.deadline <= now {
+                Why::Late
+            } else {
+                Why::Interrupted
+            },
+            at: record.deadline.min(now),
             window_seconds: record.window_seconds,
         });
     }

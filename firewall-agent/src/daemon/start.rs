@@ -20,8 +20,8 @@ use crate::{
     policy::read_sources,
     settings::Settings,
     state::{
-        Actor, Cause, CounterNumbers, History, Manifest, Numbering, PendingFile, Recovered, Revision,
-        Revisions, StateDirectory, StateError,
+        Actor, Cause, CounterNumbers, History, IntentFile, Manifest, Numbering, PendingFile, Recovered,
+        Revision, Revisions, StateDirectory, StateError,
     },
 };
 
@@ -67,6 +67,7 @@ impl Agent {
             }
         };
         let resumed = starter.resume(&mut editor, recovered.revision.as_ref())?;
+        starter.settle_intent(&editor, recovered.revision.as_ref(), resumed.is_some());
         let (in_force, unconfirmed) = if let Some((in_force, unconfirmed)) = resumed {
             (in_force, Some(unconfirmed))
         } else {
@@ -115,10 +116,14 @@ impl Starter<'_> {
 
     fn open_state(&mut self, directory: StateDirectory) -> Result<(Editor, BanBook, Recovered), StateError> {
         let pending = PendingFile::new(&directory);
+        let intent = IntentFile::new(&directory);
         let (history, problems_of_history) = History::open(&directory)?;
         let waiting = pending.read().ok().flatten();
-        let (revisions, mut recovered) =
-            Revisions::open_with(&directory, waiting.map(|waiting| waiting.revision))?;
+        let (revisions, mut recovered) = Revisions::open_with(
+            &directory,
+            waiting.map(|waiting| waiting.revision),
+            history.last_revision().is_some(),
+        )?;
         let capacity = u32::from(self.kernel.dataplane.rule_counter_capacity());
         let (counters, problem) = CounterNumbers::open(&directory, capacity);
         // Before anything is attached that packets could come in on.
@@ -132,6 +137,7 @@ impl Starter<'_> {
             revisions,
             counters,
             pending,
+            intent,
             history,
             _directory: directory,
         };

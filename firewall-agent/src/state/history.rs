@@ -23,6 +23,7 @@ use super::{
     durable::{self, PRIVATE},
     manifest::sha256_hex,
 };
+use crate::failpoint::Step;
 
 /// What the first entry of a chain says of the one before.
 pub const NO_ENTRY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -251,6 +252,7 @@ impl History {
                 let _ = file.set_len(self.bytes);
                 StateError::io("write", &self.path)(error)
             })?;
+        Step::EntryAppended.done();
         self.bytes += line.len() as u64;
         self.head = Head {
             number: entry.number,
@@ -260,6 +262,7 @@ impl History {
             self.last_revision = entry.record.revision;
         }
         self.write_head()?;
+        Step::HeadWritten.done();
         Ok(self.head.clone())
     }
 

@@ -6,6 +6,7 @@
 //! STATE_DIR/revisions/7/manifest.json       who, when, why, hashes
 //! STATE_DIR/revisions/7/00-base.toml, …     the policy files, whole
 //! STATE_DIR/pending.json                    the change that is in force until it is confirmed, if there is one
+//! STATE_DIR/intent.json                     what a change is about to write, while it is made
 //! STATE_DIR/history                         who changed what, each entry with the hash of the one before
 //! STATE_DIR/history.head                    number and hash of the last entry
 //! STATE_DIR/counters.json                   counter numbers by rule name
@@ -20,6 +21,7 @@ mod directory;
 pub(crate) mod durable;
 mod error;
 pub mod history;
+mod intent;
 mod manifest;
 mod moment;
 mod pending;
@@ -31,6 +33,7 @@ pub use counters::{CounterNumbers, Numbering};
 pub use directory::StateDirectory;
 pub use error::StateError;
 pub use history::{Chain, Entry, Event, Fault, Head, History, Record};
+pub use intent::{IntendedWrite, Intent, IntentFile, Known};
 pub use manifest::{Actor, Cause, FileEntry, Manifest, sha256_hex};
 pub use moment::{LONGEST, Moment};
 pub use pending::{Pending, PendingFile, Write};

@@ -79,11 +79,16 @@ pub struct Revisions {
 impl Revisions {
     /// Looks for the last confirmed revision. What is damaged is passed over and reported.
     pub fn open(state: &StateDirectory) -> Result<(Self, Recovered), StateError> {
-        Self::open_with(state, None)
+        Self::open_with(state, None, true)
     }
 
-    /// As [`Self::open`], with a revision kept that waits for its confirmation.
-    pub fn open_with(state: &StateDirectory, waiting: Option<u64>) -> Result<(Self, Recovered), StateError> {
+    /// As [`Self::open`], with a revision kept that waits for its confirmation. `any_recorded` says whether the history
+    /// has an entry about any revision: where none has, and `current` is not there, no revision has ever counted.
+    pub fn open_with(
+        state: &StateDirectory,
+        waiting: Option<u64>,
+        any_recorded: bool,
+    ) -> Result<(Self, Recovered), StateError> {
         let directory = state.path().join("revisions");
         make_private(&directory)?;
         let mut revisions = Self {
@@ -91,7 +96,7 @@ impl Revisions {
             current_path: state.path().join("current"),
             current: None,
         };
-        let recovered = revisions.recover(waiting)?;
+        let recovered = revisions.recover(waiting, any_recorded)?;
         revisions.current = recovered
             .revision
             .as_ref()
@@ -201,7 +206,7 @@ impl Revisions {
         durable::sync_directory(&self.directory).map_err(StateError::io("write", &self.directory))
     }
 
-    fn recover(&self, waiting: Option<u64>) -> Result<Recovered, StateError> {
+    fn recover(&self, waiting: Option<u64>, any_recorded: bool) -> Result<Recovered, StateError> {
         let mut numbers = self.numbers()?;
         if let Some(waiting) = waiting {
             // It does not count unless `current` names it.
@@ -210,6 +215,10 @@ impl Revisions {
         let mut problems = Vec::new();
         let newest = match read_current(&self.current_path) {
             Ok(None) if numbers.is_empty() => None,
+            Ok(None) if !any_recorded => {
+                self.discard_unconfirmed(&numbers, 0)?;
+                None
+            }
             Ok(None) => {
                 problems.push(StateError::damaged(
                     &self.current_path,

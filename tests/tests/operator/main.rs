@@ -4,6 +4,7 @@ mod bans;
 mod boot;
 mod confirm;
 mod containers;
+mod cut_short;
 mod doctor;
 mod edits;
 mod explain;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use firewall_agent::failpoint::Step;
 use firewall_tests::{
     bpffs::Bpffs,
     netns::{NetNs, output},
@@ -179,6 +180,7 @@ impl Site {
     fn agent_command(&self, words: &[&str]) -> Command {
         let mut command = self.server.command(env!("CARGO_BIN_EXE_suite-agent"));
         command.arg("--settings").arg(&self.settings).args(words);
+        command.env("FIREWALL_SUITE_ORDERS", self.path("orders"));
         command
     }
 
@@ -194,6 +196,27 @@ impl Site {
         self.agent = Some(child.expect("it runs"));
         let answers = wait_until(START, || self.fwctl("status").code == Some(0));
         assert!(answers, "the agent does not answer:\n{}", self.log());
+    }
+
+    /// Has the agent that runs die at a step of the next change.
+    pub(crate) fn die_at(&self, step: Step) {
+        // As a whole, or the agent would read half a name.
+        fs::write(self.path("orders.new"), format!("{step:?}")).expect("ours");
+        fs::rename(self.path("orders.new"), self.path("orders")).expect("ours");
+        let taken = wait_until(Duration::from_secs(10), || !self.path("orders").exists());
+        assert!(taken, "the agent takes no orders:\n{}", self.log());
+    }
+
+    /// Waits for the end of an agent that dies by itself; false where it lives on.
+    pub(crate) fn is_dead(&mut self) -> bool {
+        let mut agent = self.agent.take().expect("it was running");
+        let dead = wait_until(Duration::from_millis(500), || {
+            matches!(agent.try_wait(), Ok(Some(_)))
+        });
+        if !dead {
+            self.agent = Some(agent);
+        }
+        dead
     }
 
     /// Sends a signal to the agent.

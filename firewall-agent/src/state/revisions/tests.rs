@@ -86,6 +86,20 @@ fn what_was_not_confirmed_does_not_count_and_goes_at_the_next_start() {
 }
 
 #[test]
+fn a_first_revision_that_was_not_confirmed_does_not_count_either() {
+    let fixture = Fixture::new();
+    let (revisions, _) = fixture.open();
+    assert_eq!(revisions.write(new("one")).expect("written").number, 1);
+    let state = StateDirectory::open(fixture.directory.path()).expect("free");
+    // Where the history says that revisions have counted, `current` was lost.
+    let (_, recovered) = Revisions::open_with(&state, None, true).expect("usable");
+    assert_eq!((number(&recovered), recovered.problems.len()), (Some(1), 1));
+    let (revisions, recovered) = Revisions::open_with(&state, None, false).expect("usable");
+    assert_eq!((number(&recovered), recovered.problems.len()), (None, 0));
+    assert!(revisions.numbers().expect("listed").is_empty());
+}
+
+#[test]
 fn a_half_written_revision_is_in_nobodys_way() {
     let fixture = Fixture::with_revisions(&["one"]);
     fs::create_dir(fixture.path("revisions/.2.partial")).expect("made");

@@ -1,0 +1,256 @@
+//! The agent is killed after each step of a change. With it dead the kernel enforces the old policy or the new one, and
+//! the next agent has kernel, files, revisions and history agree on one of them, and says which.
+
+use std::fs;
+
+use firewall_agent::failpoint::Step;
+
+use crate::site::{BASE, STRANGER, Site, WEB};
+
+/// Ports that the two policies let in, the old one's first. The other one's is refused, which is quicker than silence.
+const PORTS: [u16; 2] = [8080, 8081];
+
+const BASE_RULE: &str = "\n[[rule]]\nname = \"old-port\"\nallow = \"tcp/8080\"\nfrom = \"any\"\n";
+
+const WEB_RULES: &str = "
+[[rule]]
+name = \"new-port\"
+enabled = false
+allow = \"tcp/8081\"
+from = \"any\"
+
+[[rule]]
+name = \"closed\"
+reject = [\"tcp/8080\", \"tcp/8081\"]
+from = \"any\"
+";
+
+/// Which of the two policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Old,
+    New,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Old => Self::New,
+            Self::New => Self::Old,
+        }
+    }
+
+    fn files(self) -> [String; 2] {
+        let (base, web) = (format!("{BASE}{BASE_RULE}"), format!("{WEB}{WEB_RULES}"));
+        match self {
+            Self::Old => [base, web],
+            Self::New => [
+                base.replace("\"old-port\"\n", "\"old-port\"\nenabled = false\n"),
+                web.replace("enabled = false\n", ""),
+            ],
+        }
+    }
+
+    /// The edits that lead here.
+    fn batch(self) -> &'static str {
+        match self {
+            Self::Old => "rule enable old-port\nrule disable new-port\n",
+            Self::New => "rule disable old-port\nrule enable new-port\n",
+        }
+    }
+}
+
+/// A server with the old policy.
+struct Subject {
+    site: Site,
+    _listeners: [std::net::TcpListener; 2],
+}
+
+impl Subject {
+    fn new() -> Self {
+        let mut site = Site::new();
+        let [base, web] = Side::Old.files();
+        site.write("base.toml", &base);
+        site.write("web.toml", &web);
+        site.start();
+        Self {
+            _listeners: PORTS.map(|port| site.listen(port)),
+            site,
+        }
+    }
+
+    /// What the kernel enforces: one of the two as a whole.
+    fn enforced(&self, when: &str) -> Side {
+        match PORTS.map(|port| self.site.connect(STRANGER, port).is_some()) {
+            [true, false] => Side::Old,
+            [false, true] => Side::New,
+            both => panic!(
+                "{when}: neither of the policies is enforced: {both:?}\n{}",
+                self.site.log()
+            ),
+        }
+    }
+
+    fn on_disk(&self, when: &str) -> Side {
+        let files = ["base.toml", "web.toml"].map(|name| self.site.read(name));
+        [Side::Old, Side::New]
+            .into_iter()
+            .find(|side| side.files() == files)
+            .unwrap_or_else(|| panic!("{when}: the files are neither: {files:#?}"))
+    }
+
+    /// Files that hold a policy, to be handed to `fwctl apply`.
+    fn handed_in(&self, side: Side) -> String {
+        let directory = self.site.path("candidate");
+        fs::create_dir_all(&directory).expect("ours");
+        let names = ["base.toml", "web.toml"].map(|name| directory.join(name));
+        for (name, text) in names.iter().zip(side.files()) {
+            fs::write(name, text).expect("ours");
+        }
+        names.map(|name| name.display().to_string()).join(" ")
+    }
+
+    /// Kills the agent at a step of a command, and starts another one. Returns what the kernel enforced in between.
+    fn kill_at(&mut self, step: Step, words: &str) -> Side {
+        self.site.die_at(step);
+        let ended = self.site.fwctl(words);
+        assert!(self.site.is_dead(), "{step:?} is no step of {words}: {ended:?}");
+        assert_eq!(ended.code, Some(3), "{words}: {ended:?}");
+        assert!(ended.stderr.contains("hint:"), "{words}: {ended:?}");
+        let between = self.enforced(&format!("{step:?}, with the agent dead"));
+        self.site.start();
+        between
+    }
+
+    /// Everything agrees on what is in force.
+    fn agrees_on(&self, step: Step, expected: Side) {
+        let when = format!("{step:?}");
+        assert_eq!(self.enforced(&when), expected, "{when}:\n{}", self.site.log());
+        assert_eq!(self.on_disk(&when), expected, "{when}");
+        let status = self.site.json("status");
+        assert_eq!(status["pending"], false, "{when}: {status}");
+        assert_eq!(status["confirm"], serde_json::Value::Null, "{when}: {status}");
+        self.history_is_whole(step);
+    }
+
+    fn history_is_whole(&self, step: Step) {
+        let verified = self.site.fwctl("history verify");
+        assert_eq!(verified.code, Some(0), "{step:?}: {verified:?}");
+        assert!(!self.site.path("state/intent.json").exists(), "{step:?}");
+    }
+
+    /// The new agent says what has become of it.
+    fn is_told(&self, step: Step, side: &str) {
+        let notes = self.site.json("status")["notes"].to_string();
+        assert!(
+            notes.contains("the agent ended while it made a change of root") && notes.contains(side),
+            "{step:?}: {notes}"
+        );
+    }
+
+    fn seconds_left(&self) -> Option<u64> {
+        self.site.json("status")["confirm"]["seconds_left"].as_u64()
+    }
+}
+
+#[test]
+fn edits_of_two_files_are_made_or_not() {
+    let mut subject = Subject::new();
+    let mut side = Side::Old;
+    for (step, switched, counts) in [
+        (Step::IntentNoted, false, false),
+        (Step::FileWritten, false, false),
+        (Step::FilesWritten, false, false),
+        (Step::CountersAssigned, false, false),
+        (Step::RevisionWritten, false, false),
+        (Step::SlotLoaded, false, false),
+        (Step::Switched, true, false),
+        (Step::RevisionCounts, true, true),
+        (Step::EntryAppended, true, true),
+        (Step::HeadWritten, true, true),
+    ] {
+        let batch = subject.site.path("batch");
+        fs::write(&batch, side.other().batch()).expect("ours");
+        let between = subject.kill_at(step, &format!("edit --batch {}", batch.display()));
+        assert_eq!(between, if switched { side.other() } else { side }, "{step:?}");
+        if counts {
+            side = side.other();
+        }
+        subject.agrees_on(step, side);
+        subject.is_told(step, if counts { "is in force" } else { "was taken back" });
+    }
+}
+
+#[test]
+fn a_change_that_waits_is_in_force_or_not_and_keeps_its_deadline() {
+    let mut subject = Subject::new();
+    for (step, waits) in [
+        (Step::IntentNoted, false),
+        (Step::RevisionWritten, false),
+        (Step::SlotLoaded, false),
+        (Step::WindowNoted, false),
+        (Step::Switched, true),
+        (Step::IntentCleared, true),
+    ] {
+        let words = format!("apply --confirm 10m {}", subject.handed_in(Side::New));
+        let between = subject.kill_at(step, &words);
+        assert_eq!(between == Side::New, waits, "{step:?}");
+        if waits {
+            let left = subject.seconds_left().expect("it waits");
+            assert!((500..600).contains(&left), "{step:?}: {left}");
+            assert_eq!(subject.enforced("after the start"), Side::New, "{step:?}");
+            assert_eq!(subject.on_disk("after the start"), Side::Old, "{step:?}");
+            subject.history_is_whole(step);
+            subject.site.said("cancel");
+        } else {
+            subject.is_told(step, "was taken back");
+            let late = subject.site.fwctl("confirm");
+            assert_eq!(late.code, Some(1), "{step:?}: {late:?}");
+            assert!(
+                late.stderr.contains("revision 1 is in force"),
+                "{step:?}: {late:?}"
+            );
+        }
+        subject.agrees_on(step, Side::Old);
+    }
+    for step in [Step::WentBack, Step::WindowCleared, Step::RevisionDiscarded] {
+        subject
+            .site
+            .said(&format!("apply --confirm 10m {}", subject.handed_in(Side::New)));
+        let between = subject.kill_at(step, "cancel");
+        assert_eq!(between, Side::Old, "{step:?}");
+        subject.agrees_on(step, Side::Old);
+    }
+}
+
+#[test]
+fn a_confirmation_is_made_or_the_change_waits_on() {
+    let mut subject = Subject::new();
+    let mut side = Side::Old;
+    for (step, counts) in [
+        (Step::IntentNoted, false),
+        (Step::RevisionCounts, true),
+        (Step::Kept, true),
+        (Step::WindowCleared, true),
+        (Step::EntryAppended, true),
+        (Step::FileWritten, true),
+        (Step::FilesWritten, true),
+    ] {
+        let next = side.other();
+        subject
+            .site
+            .said(&format!("apply --confirm 10m {}", subject.handed_in(next)));
+        let between = subject.kill_at(step, "confirm");
+        assert_eq!(between, next, "{step:?}");
+        if counts {
+            subject.is_told(step, "is in force");
+        } else {
+            let left = subject.seconds_left().expect("it waits on");
+            assert!((500..600).contains(&left), "{step:?}: {left}");
+            assert_eq!(subject.on_disk("before the confirmation"), side, "{step:?}");
+            subject.site.said("confirm");
+        }
+        side = next;
+        subject.agrees_on(step, side);
+    }
+}
