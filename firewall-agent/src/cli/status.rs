@@ -33,6 +33,21 @@ fn text(output: &Output, report: &Report) -> String {
         let _ = writeln!(text, "{name:<12} {value}");
     };
     line("enforcing", enforcing(output, report));
+    if let Some(panic) = &report.panic {
+        let why = panic
+            .why
+            .as_ref()
+            .map(|why| format!(": {why}"))
+            .unwrap_or_default();
+        let who = panic.by.describe();
+        line(
+            "panic",
+            format!(
+                "since {:.0} by {who}{why}; `fwctl panic off` ends it",
+                panic.since
+            ),
+        );
+    }
     line("for", who(report));
     line("revision", revision(report));
     if let Some(confirm) = &report.confirm {

@@ -25,7 +25,8 @@ use crate::{
     policy::read_sources,
     settings::Settings,
     state::{
-        Actor, Cause, CounterNumbers, Head, History, IntentFile, PendingFile, Revisions, StateDirectory,
+        Actor, Cause, CounterNumbers, Head, History, IntentFile, Panic, PanicFile, PendingFile, Revisions,
+        StateDirectory,
     },
 };
 
@@ -35,6 +36,7 @@ pub(super) struct Editor {
     pub(super) counters: CounterNumbers,
     pub(super) pending: PendingFile,
     pub(super) intent: IntentFile,
+    pub(super) panic: PanicFile,
     pub(super) history: History,
     /// Keeps other agents out of the directory.
     pub(super) _directory: StateDirectory,
@@ -74,6 +76,8 @@ pub struct Agent {
     unconfirmed: RwLock<Option<Arc<Unconfirmed>>>,
     /// Whether everything passes, or did when this was last looked at.
     pub(super) paused: AtomicBool,
+    /// Who has the host in panic, while it is.
+    panic: RwLock<Option<Panic>>,
     /// The last entry of the history.
     history_head: RwLock<Head>,
     /// How the last one that was not confirmed has ended.
@@ -104,6 +108,7 @@ impl Agent {
             looked_at: Mutex::new(None),
             unconfirmed: RwLock::new(None),
             paused: AtomicBool::new(paused),
+            panic: RwLock::default(),
             history_head,
             ended: Mutex::new(None),
             events: EventFeed::new(),
@@ -120,6 +125,15 @@ impl Agent {
 
     pub(super) fn set_unconfirmed(&self, unconfirmed: Option<Unconfirmed>) {
         *self.unconfirmed.write().unwrap_or_else(PoisonError::into_inner) = unconfirmed.map(Arc::new);
+    }
+
+    /// Who has the host in panic, while it is.
+    pub(crate) fn panic_note(&self) -> Option<Panic> {
+        self.panic.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_panic(&self, panic: Option<Panic>) {
+        *self.panic.write().unwrap_or_else(PoisonError::into_inner) = panic;
     }
 
     /// The last entry of the history.

@@ -10,8 +10,9 @@ use super::{agent::Agent, chain::chain, kernel::Kernel, report::kernel_failure};
 use crate::{
     control::protocol::{BanInfo, BanList, BansChanged, Failure, FailureKind, NewBan},
     dataplane::{Bans, ClockReading, DataplaneError, ban_table},
+    failpoint::Step,
     settings::{FailsafeSettings, network},
-    state::{Actor, Ban, BanFile, LONGEST, Moment, StateDirectory},
+    state::{Actor, Ban, BanFile, Event, LONGEST, Moment, StateDirectory},
 };
 
 /// The bans and their file. Only who holds the editor changes them.
@@ -78,7 +79,8 @@ impl Agent {
         for prefix in &prefixes {
             self.refuse_own(*prefix, operator)?;
         }
-        self.change_bans(|bans, clock| {
+        let occasion = Some((Event::Ban, by, new.reason.as_deref()));
+        self.change_bans(occasion, |bans, clock| {
             let mut changes = Vec::new();
             for &prefix in &prefixes {
                 let until = time.map(|time| Moment::after(time, clock));
@@ -113,7 +115,7 @@ impl Agent {
     /// Ends bans, live at once.
     pub fn unban(&self, by: &Actor, addresses: &[String]) -> Result<BansChanged, Failure> {
         let prefixes = prefixes(addresses)?;
-        self.change_bans(|bans, _| {
+        self.change_bans(Some((Event::Unban, by, None)), |bans, _| {
             let mut remarks = Vec::new();
             for prefix in &prefixes {
                 let before = bans.len();
@@ -165,7 +167,7 @@ impl Agent {
             return;
         }
         // Ended ones are left out of every change.
-        match self.change_bans(|_, _| Ok((Vec::new(), Vec::new()))) {
+        match self.change_bans(None, |_, _| Ok((Vec::new(), Vec::new()))) {
             Ok(left) => tracing::info!(bans = left.bans, "bans have ended"),
             Err(failure) => tracing::warn!("ended bans are still kept: {}", failure.message),
         }
@@ -179,14 +181,16 @@ impl Agent {
     /// Changes the bans that have not ended: durably first, then in the kernel. On failure both are what they were.
     fn change_bans(
         &self,
+        occasion: Option<(Event, &Actor, Option<&str>)>,
         change: impl FnOnce(&mut Vec<Ban>, &ClockReading) -> Result<(Vec<String>, Vec<String>), Failure>,
     ) -> Result<BansChanged, Failure> {
-        let editor = self.lock_editor();
+        let mut editor = self.lock_editor();
         let clock = self.read_clock()?;
         let mut bans = self.lock_bans().live(&clock);
         let (changes, remarks) = change(&mut bans, &clock)?;
         let mut book = self.lock_bans();
         book.file.write(&bans).map_err(|error| failed(&error))?;
+        Step::BansWritten.done();
         let mut kernel = self.kernel();
         let generation = match kernel.dataplane.set_bans(&table(&bans, &clock)) {
             Ok(generation) => generation,
@@ -199,12 +203,18 @@ impl Agent {
                 return Err(failed(&error));
             }
         };
+        Step::BansSwitched.done();
         drop(kernel);
         book.bans = bans;
         let count = book.bans.len();
         drop(book);
         let in_force = self.in_force().with_epoch(generation);
         self.set_in_force(in_force);
+        // One that has ended by itself ended when its entry says.
+        if let Some((event, by, why)) = occasion {
+            editor.record_event(event, by, why, &changes);
+            self.follow_history(&editor);
+        }
         drop(editor);
         Ok(BansChanged {
             changes,

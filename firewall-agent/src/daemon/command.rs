@@ -18,7 +18,7 @@ use crate::{
     control::{AccessError, AccessRules},
     dataplane::{Dataplane, DataplaneError, KernelDataplane, KernelSettings, Unloaded, hold_little_memory},
     settings::{self, DEFAULT_PATH, Settings, SettingsError},
-    state::{StateDirectory, StateError},
+    state::{PanicFile, StateDirectory, StateError},
 };
 
 /// What the log level is taken from; the syntax is that of `tracing_subscriber`'s filters, such as `info` or
@@ -163,11 +163,15 @@ fn serve(settings: Settings) -> Result<(), CommandError> {
 
 fn unload(settings: &Settings) -> Result<(), CommandError> {
     // Held, so that no agent starts meanwhile. A directory that cannot be used must not keep anybody from unloading.
-    let _held = match StateDirectory::open(&settings.state_dir) {
+    let held = match StateDirectory::open(&settings.state_dir) {
         Err(source @ StateError::InUse { .. }) => return Err(CommandError::Running { source }),
         other => other.ok(),
     };
     let unloaded = KernelDataplane::new(KernelSettings::from(settings)).unload()?;
+    // Who takes the firewall out does not want the next start to shut the host.
+    if let Some(Err(error)) = held.map(|held| PanicFile::new(&held).clear()) {
+        eprintln!("firewall-agent: the next start will be in panic: {error}");
+    }
     println!("{}", describe(&unloaded));
     Ok(())
 }

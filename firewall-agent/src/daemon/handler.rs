@@ -49,13 +49,13 @@ impl Agent {
             }
             Request::HistoryCut { first, why } => Response::HistoryHead(self.cut_history(by, first, why)?),
             Request::Diff { from, to } => Response::Difference(self.difference(from, to)?),
-            Request::Panic { on: true, why } => Response::Mode(self.panic(by, why)?),
-            Request::Panic { on: false, why } => Response::Mode(self.end_panic(by, why)?),
+            Request::Panic { on: true, why } => Response::Mode(self.panic(by, why.as_deref())?),
+            Request::Panic { on: false, why } => Response::Mode(self.end_panic(by, why.as_deref())?),
             Request::Pause {
                 seconds: Some(seconds),
                 why,
-            } => Response::Mode(self.pause(by, seconds, why)?),
-            Request::Pause { seconds: None, why } => Response::Mode(self.end_pause(by, why)?),
+            } => Response::Mode(self.pause(by, seconds, why.as_deref())?),
+            Request::Pause { seconds: None, why } => Response::Mode(self.end_pause(by, why.as_deref())?),
             Request::Shadow(wanted) => Response::Shadow(Box::new(self.shadow(wanted)?)),
             Request::Plan { files } => Response::Plan(Box::new(self.plan(by, files)?)),
             Request::Apply(apply) => Response::Changed(self.apply(by, *apply)?),

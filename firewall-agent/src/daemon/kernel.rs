@@ -125,6 +125,8 @@ pub(super) struct Kernel {
     /// What other slots hold, as far as this agent has loaded them: one of them may be the fallback.
     others: Vec<Enforced>,
     pub(super) failures: Vec<InterfaceFailure>,
+    /// Panic is on, and the kernel side does not know of it before it has a policy.
+    owes_panic: bool,
 }
 
 impl Kernel {
@@ -136,6 +138,7 @@ impl Kernel {
             fallback: None,
             others: Vec::new(),
             failures: Vec::new(),
+            owes_panic: false,
         }
     }
 
@@ -211,7 +214,10 @@ impl Kernel {
         strictness: Strictness,
         mut lasting: Lasting<'_>,
     ) -> Result<Switched, EnforceError> {
-        let previous_cell = self.settled_cell()?;
+        let mut previous_cell = self.settled_cell()?;
+        if self.owes_panic {
+            previous_cell.mode = Mode::Panic;
+        }
         self.refuse_pending(previous_cell)?;
         lasting.refuse_mode(previous_cell)?;
         if strictness == Strictness::Strict {
@@ -254,6 +260,7 @@ impl Kernel {
             });
         }
         self.failures = failures(&changes);
+        self.owes_panic = false;
         if let Err(error) = self.take_over_again(&changes) {
             // The switch is done; who is cut by this connects again.
             tracing::warn!(%error, "open connections could not be looked at after the switch");
@@ -332,6 +339,26 @@ impl Kernel {
         })?;
         Step::ModeSwitched.done();
         Ok(())
+    }
+
+    /// Whether the kernel side drops everything but the failsafe.
+    pub(super) fn is_in_panic(&self) -> bool {
+        matches!(self.mode(), Ok((Mode::Panic, _)))
+    }
+
+    /// Panic is on from the first policy on that is put in force, and at once where there is one. A change that waits for
+    /// its confirmation is taken back: its deadline would end the panic.
+    pub(super) fn start_in_panic(&mut self) {
+        if self.is_in_panic() {
+            return;
+        }
+        let switched = self.dataplane.cell().and_then(|cell| {
+            self.dataplane.switch(Cell {
+                mode: Mode::Panic,
+                ..normal(cell.fallback)
+            })
+        });
+        self.owes_panic = switched.is_err();
     }
 
     /// Makes the change in force one for good.

@@ -29,6 +29,7 @@ mod lists;
 mod lockout;
 mod mode;
 mod network;
+mod panic_note;
 mod plan;
 mod policy_files;
 mod prepare;

@@ -6,17 +6,17 @@ use std::{
 };
 
 use firewall_common::cell::Mode;
+use jiff::Timestamp;
 
 use super::{
     agent::{Agent, Editor},
-    commit::Occasion,
     confirm::Why,
     kernel::EnforceError,
     report::mode_name,
 };
 use crate::{
     control::protocol::{Failure, FailureKind, ModeChanged},
-    state::{Actor, Cause, Event},
+    state::{Actor, Event, Panic},
 };
 
 /// The longest pause: who needs longer unloads.
@@ -28,7 +28,7 @@ const REMINDER: Duration = Duration::from_mins(1);
 impl Agent {
     /// Drops everything but the failsafe, from now on. A change that waits for its confirmation is taken back: its
     /// deadline would end the panic.
-    pub fn panic(&self, by: &Actor, why: Option<String>) -> Result<ModeChanged, Failure> {
+    pub fn panic(&self, by: &Actor, why: Option<&str>) -> Result<ModeChanged, Failure> {
         let mut editor = self.lock_editor();
         let mut notes = Vec::new();
         if let Some(waiting) = self.unconfirmed() {
@@ -42,7 +42,7 @@ impl Agent {
     }
 
     /// Ends panic.
-    pub fn end_panic(&self, by: &Actor, why: Option<String>) -> Result<ModeChanged, Failure> {
+    pub fn end_panic(&self, by: &Actor, why: Option<&str>) -> Result<ModeChanged, Failure> {
         let mut editor = self.lock_editor();
         self.refuse_other_mode(Mode::Panic)?;
         self.change_mode(
@@ -57,7 +57,7 @@ impl Agent {
     }
 
     /// Lets everything pass, counted; the kernel side ends it by itself.
-    pub fn pause(&self, by: &Actor, seconds: u64, why: Option<String>) -> Result<ModeChanged, Failure> {
+    pub fn pause(&self, by: &Actor, seconds: u64, why: Option<&str>) -> Result<ModeChanged, Failure> {
         let mut editor = self.lock_editor();
         self.refuse_unconfirmed()?;
         let length = Duration::from_secs(seconds);
@@ -83,7 +83,7 @@ impl Agent {
     }
 
     /// Ends a pause before its time.
-    pub fn end_pause(&self, by: &Actor, why: Option<String>) -> Result<ModeChanged, Failure> {
+    pub fn end_pause(&self, by: &Actor, why: Option<&str>) -> Result<ModeChanged, Failure> {
         let mut editor = self.lock_editor();
         self.refuse_other_mode(Mode::Pause)?;
         self.change_mode(
@@ -108,25 +108,26 @@ impl Agent {
         length: Option<Duration>,
         event: Event,
         by: &Actor,
-        why: Option<String>,
-        notes: Vec<String>,
+        why: Option<&str>,
+        mut notes: Vec<String>,
     ) -> Result<ModeChanged, Failure> {
         self.kernel()
             .set_mode(mode, length)
             .map_err(|error| refused(&error))?;
         self.paused.store(mode == Mode::Pause, Ordering::Relaxed);
-        let occasion = Occasion {
+        let panic = (mode == Mode::Panic).then(|| Panic {
+            since: Timestamp::now(),
             by: by.clone(),
-            cause: Cause::Apply,
-            why,
-        };
-        editor.record_event(event, &occasion);
+            why: why.map(str::to_owned),
+        });
+        notes.extend(self.note_panic(editor, panic));
+        editor.record_event(event, by, why, &[]);
         self.follow_history(editor);
         let seconds = length.map(|length| length.as_secs());
         tracing::warn!(
             uid = by.uid,
             user = by.user,
-            why = occasion.why,
+            why,
             seconds,
             "the mode is {} now",
             mode_name(mode)

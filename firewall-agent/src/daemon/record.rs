@@ -1,7 +1,10 @@
 //! What is written into the history, and when.
 
-use super::{agent::Editor, commit::Occasion};
+use super::agent::Editor;
 use crate::state::{Actor, Cause, Event, Manifest, Record, Revision};
+
+/// Changes that an entry about no revision tells of.
+const MOST_CHANGES: usize = 100;
 
 impl Editor {
     /// Records a revision that counts from now on. It is in force already: what cannot be recorded now is recorded by the
@@ -16,21 +19,27 @@ impl Editor {
             confirmed_by: confirmed_by.cloned(),
             why: manifest.why.clone(),
             changes: manifest.changes.len() as u64,
+            what: Vec::new(),
             manifest: hash.ok(),
             cut: None,
         });
     }
 
     /// Records something that is no revision.
-    pub(super) fn record_event(&mut self, event: Event, occasion: &Occasion) {
+    pub(super) fn record_event(&mut self, event: Event, by: &Actor, why: Option<&str>, changes: &[String]) {
+        let mut what: Vec<String> = changes.iter().take(MOST_CHANGES).cloned().collect();
+        if changes.len() > what.len() {
+            what.push(format!("and {} more", changes.len() - what.len()));
+        }
         self.append(Record {
             event,
             revision: self.revisions.current(),
             cause: None,
-            by: occasion.by.clone(),
+            by: by.clone(),
             confirmed_by: None,
-            why: occasion.why.clone(),
-            changes: 0,
+            why: why.map(str::to_owned),
+            changes: changes.len() as u64,
+            what,
             manifest: None,
             cut: None,
         });

@@ -69,6 +69,7 @@ impl Agent {
                 cause: revision.cause,
                 why: revision.why.clone(),
             }),
+            panic: self.panic_note().filter(|_| mode == Mode::Panic),
             mode_seconds_left: kernel
                 .mode()
                 .ok()

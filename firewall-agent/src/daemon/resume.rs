@@ -10,13 +10,13 @@ use super::{
     commit::{CommitError, assign_both, clear_pending, discard},
     confirm::{Ended, Unconfirmed, Why},
     in_force::{CounterUse, InForce},
-    prepare::{prepare, sources_of},
+    prepare::{prepare, prepare_failsafe, sources_of},
     start::{RestoreError, Starter},
 };
 use crate::{
     control::protocol::Enforcing,
     dataplane::DataplaneError,
-    state::{Pending, Revision},
+    state::{Manifest, Pending, Revision},
 };
 
 impl Starter<'_> {
@@ -33,12 +33,12 @@ impl Starter<'_> {
         });
         let cell = self.kernel.dataplane.cell()?;
         let Some(deadline) = cell.deadline_ticks.filter(|_| cell.slot != cell.fallback) else {
-            self.settle(editor, record);
+            self.settle(editor, record, Why::Interrupted);
             return Ok(None);
         };
         if reached(self.kernel.dataplane.clock()?.now_ticks, deadline) {
             self.end_window();
-            self.settle(editor, record);
+            self.settle(editor, record, Why::Late);
             return Ok(None);
         }
         let Some(record) = record.filter(|record| record.cell == cell.pack()) else {
@@ -46,7 +46,7 @@ impl Starter<'_> {
             self.note(
                 "a change that nothing is known of waited for its confirmation; it was taken back".into(),
             );
-            self.settle(editor, None);
+            self.settle(editor, None, Why::Interrupted);
             return Ok(None);
         };
         if editor.revisions.current() == Some(record.revision) {
@@ -89,15 +89,19 @@ impl Starter<'_> {
         record: &Pending,
         last: Option<&Revision>,
     ) -> Result<Option<(InForce, Unconfirmed)>, RestoreError> {
-        let Some(last) = last.filter(|last| Some(last.manifest.number) == record.fallback) else {
+        if last.map(|last| last.manifest.number) != record.fallback {
             return Ok(None);
-        };
+        }
         let waiting = editor
             .revisions
             .read(record.revision)
             .map_err(CommitError::from)?;
         let next = prepare(sources_of(&waiting.files), self.settings)?;
-        let former = prepare(sources_of(&last.files), self.settings)?;
+        // Without a revision it was the failsafe; where it was something else, the kernel holds that.
+        let former = match last {
+            Some(last) => prepare(sources_of(&last.files), self.settings)?,
+            None => prepare_failsafe(self.settings)?,
+        };
         let (numbers, of_former) =
             assign_both(editor, &next.policy, &former.policy).map_err(CommitError::from)?;
         let epochs = self
@@ -106,20 +110,18 @@ impl Starter<'_> {
         let Some((epoch, former_epoch)) = epochs else {
             return Ok(None);
         };
-        let in_force = |prepared, numbers, epoch, manifest| {
+        let in_force = |prepared, numbers, epoch, manifest: Option<Manifest>| {
             let counter_use = CounterUse::from(&editor.counters);
-            InForce::new(
-                Enforcing::Policy,
-                prepared,
-                numbers,
-                epoch,
-                Some(manifest),
-                counter_use,
-            )
+            let enforcing = match &manifest {
+                Some(_) => Enforcing::Policy,
+                None => Enforcing::FailsafeOnly,
+            };
+            InForce::new(enforcing, prepared, numbers, epoch, manifest, counter_use)
         };
-        let before = in_force(former, of_former.numbers, former_epoch, last.manifest.clone());
+        let manifest = last.map(|last| last.manifest.clone());
+        let before = in_force(former, of_former.numbers, former_epoch, manifest);
         Ok(Some((
-            in_force(next, numbers.numbers, epoch, waiting.manifest),
+            in_force(next, numbers.numbers, epoch, Some(waiting.manifest)),
             Unconfirmed {
                 record: record.clone(),
                 before: Arc::new(before),
@@ -136,7 +138,7 @@ impl Starter<'_> {
 
     /// A record without a window in the kernel: nobody has confirmed the change in time, or the machine was started
     /// anew.
-    fn settle(&mut self, editor: &Editor, record: Option<Pending>) {
+    fn settle(&mut self, editor: &Editor, record: Option<Pending>, why: Why) {
         let Some(record) = record else { return };
         clear_pending(editor);
         if editor.revisions.current() == Some(record.revision) {
@@ -150,11 +152,8 @@ impl Starter<'_> {
         let now = Timestamp::now();
         self.ended = Some(Ended {
             revision: record.revision,
-            why: if record.deadline <= now {
-                Why::Late
-            } else {
-                Why::Interrupted
-            },
+            // Without the cell's word there is the calendar's.
+            why: if record.deadline <= now { Why::Late } else { why },
             at: record.deadline.min(now),
             window_seconds: record.window_seconds,
         });

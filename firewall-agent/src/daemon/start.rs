@@ -20,8 +20,8 @@ use crate::{
     policy::read_sources,
     settings::Settings,
     state::{
-        Actor, Cause, CounterNumbers, History, IntentFile, Manifest, Numbering, PendingFile, Recovered,
-        Revision, Revisions, StateDirectory, StateError,
+        Actor, Cause, CounterNumbers, History, IntentFile, Manifest, Numbering, PanicFile, PendingFile,
+        Recovered, Revision, Revisions, StateDirectory, StateError,
     },
 };
 
@@ -66,6 +66,7 @@ impl Agent {
                 return Err(error.into());
             }
         };
+        let panic = starter.keep_panic(&editor);
         let resumed = starter.resume(&mut editor, recovered.revision.as_ref())?;
         starter.settle_intent(&editor, recovered.revision.as_ref(), resumed.is_some());
         let (in_force, unconfirmed) = if let Some((in_force, unconfirmed)) = resumed {
@@ -78,6 +79,7 @@ impl Agent {
         let (health, ended) = (starter.health, starter.ended);
         let agent = Self::new(settings, editor, bans, kernel, in_force, health);
         agent.set_unconfirmed(unconfirmed);
+        agent.set_panic(panic);
         *agent.ended() = ended;
         agent.follow_network();
         agent.look_for_pending();
@@ -117,6 +119,7 @@ impl Starter<'_> {
     fn open_state(&mut self, directory: StateDirectory) -> Result<(Editor, BanBook, Recovered), StateError> {
         let pending = PendingFile::new(&directory);
         let intent = IntentFile::new(&directory);
+        let panic = PanicFile::new(&directory);
         let (history, problems_of_history) = History::open(&directory)?;
         let waiting = pending.read().ok().flatten();
         let (revisions, mut recovered) = Revisions::open_with(
@@ -138,6 +141,7 @@ impl Starter<'_> {
             counters,
             pending,
             intent,
+            panic,
             history,
             _directory: directory,
         };

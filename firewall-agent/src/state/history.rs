@@ -42,6 +42,10 @@ pub enum Event {
     Pause,
     /// The pause was ended before its time.
     PauseOff,
+    /// Addresses were shut out.
+    Ban,
+    /// Bans were ended before their time.
+    Unban,
     /// Older entries were cut off.
     Checkpoint,
 }
@@ -56,6 +60,8 @@ impl Event {
             Self::PanicOff => "panic-off",
             Self::Pause => "pause",
             Self::PauseOff => "pause-off",
+            Self::Ban => "ban",
+            Self::Unban => "unban",
             Self::Checkpoint => "checkpoint",
         }
     }
@@ -94,6 +100,9 @@ pub struct Record {
     /// How many things are different.
     #[serde(default)]
     pub changes: u64,
+    /// What is different, where no revision says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub what: Vec<String>,
     /// SHA-256 of the revision's manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
@@ -315,6 +324,7 @@ impl History {
             confirmed_by: None,
             why,
             changes: 0,
+            what: Vec::new(),
             manifest: None,
             cut: Some(cut.clone()),
         })?;

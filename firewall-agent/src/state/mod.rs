@@ -9,6 +9,7 @@
 //! STATE_DIR/intent.json                     what a change is about to write, while it is made
 //! STATE_DIR/history                         who changed what, each entry with the hash of the one before
 //! STATE_DIR/history.head                    number and hash of the last entry
+//! STATE_DIR/panic.json                      who has the host in panic, while it is
 //! STATE_DIR/counters.json                   counter numbers by rule name
 //! STATE_DIR/bans.json                       bans, until they end
 //! ```
@@ -24,6 +25,7 @@ pub mod history;
 mod intent;
 mod manifest;
 mod moment;
+mod panic;
 mod pending;
 mod revisions;
 mod ssh;
@@ -36,6 +38,7 @@ pub use history::{Chain, Entry, Event, Fault, Head, History, Record};
 pub use intent::{IntendedWrite, Intent, IntentFile, Known};
 pub use manifest::{Actor, Cause, FileEntry, Manifest, sha256_hex};
 pub use moment::{LONGEST, Moment};
+pub use panic::{Panic, PanicFile};
 pub use pending::{Pending, PendingFile, Write};
 pub use revisions::{NewRevision, PolicyFile, Recovered, Revision, Revisions};
 pub use ssh::SshConnection;

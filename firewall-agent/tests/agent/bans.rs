@@ -179,3 +179,22 @@ fn damaged_bans_are_told_of() {
     let notes = agent.status().expect("the kernel answers").notes.join("\n");
     assert!(notes.contains("bans.json is damaged"), "{notes}");
 }
+
+#[test]
+fn a_stepped_wall_clock_neither_ends_nor_prolongs_a_ban() {
+    let host = Host::new();
+    let agent = host.start();
+    ban(&agent, "203.0.113.66", Some(3600)).expect("it can be banned");
+    drop(agent);
+    let path = host.path("state/bans.json");
+    let text = fs::read_to_string(&path).expect("it is kept");
+    for year in ["1985", "2085"] {
+        let mut stepped: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        stepped["bans"][0]["until"]["at"] = format!("{year}-05-05T05:05:05Z").into();
+        stepped["bans"][0]["since"] = format!("{year}-05-05T04:05:05Z").into();
+        fs::write(&path, stepped.to_string()).expect("ours");
+        let agent = host.start();
+        let left = listed(&agent)[0].1.expect("it has an end");
+        assert!((3500..=3601).contains(&left), "{year}: {left}");
+    }
+}

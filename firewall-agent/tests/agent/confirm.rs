@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use firewall_agent::{
-    control::protocol::{Apply, Confirm, FailureKind, NewFile},
+    control::protocol::{Apply, Confirm, Enforcing, FailureKind, NewFile},
     daemon::Agent,
     dataplane::{
         Dataplane,
@@ -13,7 +13,10 @@ use firewall_agent::{
 };
 use firewall_common::cell::{Cell, Mode};
 
-use crate::host::{BASE, Host, WEB, debug_rule, operator, refused, rule_names};
+use crate::{
+    host::{BASE, Host, WEB, debug_rule, operator, refused, rule_names},
+    start::reboot,
+};
 
 const MORE: &str = "\n[[rule]]\nname = \"more\"\nallow = \"tcp/9090\"\nfrom = \"management\"\n";
 const WINDOW: u64 = 60;
@@ -413,4 +416,88 @@ fn a_window_is_the_default_only_while_somebody_manages_the_host() {
         let failure = refused(agent.apply(&operator(), within(seconds)));
         assert_eq!(failure.kind, FailureKind::BadRequest);
     }
+}
+
+/// Only the failsafe is in force, and a policy waits for its confirmation.
+fn waiting_over_the_failsafe() -> (Host, Agent) {
+    let host = Host::new();
+    let right = host.read("web.toml");
+    host.append("web.toml", "nonsense = true\n");
+    let agent = host.start();
+    assert_eq!(
+        agent.status().expect("it answers").enforcing,
+        Enforcing::FailsafeOnly
+    );
+    host.write("web.toml", &right);
+    let changed = agent.apply(&operator(), within(WINDOW)).expect("it is right");
+    let confirm = changed.confirm.expect("it has to be confirmed");
+    assert_eq!((confirm.revision, confirm.fallback), (1, None));
+    (host, agent)
+}
+
+#[test]
+fn a_first_policy_keeps_its_deadline_over_a_restart() {
+    let (host, agent) = waiting_over_the_failsafe();
+    drop(agent);
+    host.kernel.advance(Duration::from_secs(20));
+    let agent = host.start();
+    let status = agent.status().expect("it answers");
+    let left = status.confirm.map(|confirm| confirm.seconds_left);
+    assert!(left.is_some_and(|left| (38..=40).contains(&left)), "{left:?}");
+    assert_eq!(status.enforcing, Enforcing::Policy);
+    host.kernel.advance(Duration::from_secs(WINDOW));
+    let status = agent.status().expect("it answers");
+    assert_eq!(
+        (status.enforcing, status.confirm),
+        (Enforcing::FailsafeOnly, None)
+    );
+    let late = refused(agent.confirm(&operator())).message;
+    assert!(late.contains("too late"), "{late}");
+}
+
+#[test]
+fn a_first_policy_that_is_confirmed_after_a_restart_lasts() {
+    let (mut host, agent) = waiting_over_the_failsafe();
+    drop(agent);
+    let agent = host.start();
+    agent.confirm(&operator()).expect("it is in time");
+    drop(agent);
+    reboot(&mut host);
+    let agent = host.start();
+    assert_eq!(status_revision(&agent), Some(1));
+}
+
+#[test]
+fn a_reboot_in_the_window_is_told_of_and_a_stepped_wall_clock_changes_nothing() {
+    let (mut host, agent) = waiting();
+    drop(agent);
+    // Files that were written by a wall clock years ahead, or years behind.
+    let pending = host.path("state/pending.json");
+    let text = fs::read_to_string(&pending).expect("it waits");
+    for year in ["1985", "2085"] {
+        let mut stepped: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for key in ["since", "deadline"] {
+            stepped[key] = format!("{year}-05-05T05:05:05Z").into();
+        }
+        fs::write(&pending, stepped.to_string()).expect("ours");
+        let agent = host.start();
+        let left = agent
+            .status()
+            .expect("it answers")
+            .confirm
+            .map(|confirm| confirm.seconds_left);
+        assert!(
+            left.is_some_and(|left| (58..=60).contains(&left)),
+            "{year}: {left:?}"
+        );
+    }
+    fs::write(&pending, &text).expect("ours");
+    reboot(&mut host);
+    let agent = host.start();
+    assert_eq!(status_revision(&agent), Some(1));
+    let late = refused(agent.confirm(&operator())).message;
+    assert!(
+        late.contains("the agent or the machine ended before it was confirmed"),
+        "{late}"
+    );
 }

@@ -3,14 +3,17 @@
 use std::{fs, time::Duration};
 
 use firewall_agent::{
-    control::protocol::{Apply, Confirm, FailureKind, Rollback},
+    control::protocol::{Apply, Confirm, FailureKind, NewBan, Rollback},
     daemon::Agent,
     dataplane::{Dataplane, SocketFlow},
     state::{Actor, Cause, Event, SshConnection},
 };
 use firewall_common::cell::{Cell, Mode};
 
-use crate::host::{BASE, Host, WEB, debug_rule, operator, refused, rule_names};
+use crate::{
+    host::{BASE, Host, WEB, debug_rule, operator, refused, rule_names},
+    start::reboot,
+};
 
 fn to(revision: u64) -> Rollback {
     Rollback {
@@ -271,7 +274,7 @@ fn panic_holds_over_edits_and_restarts_until_it_is_ended() {
         FailureKind::Conflict
     );
     agent
-        .panic(&operator(), Some("somebody is in".into()))
+        .panic(&operator(), Some("somebody is in"))
         .expect("it works");
     assert_eq!(mode(&host), Mode::Panic);
     agent.add_rule(&operator(), &debug_rule()).expect("it is right");
@@ -357,4 +360,105 @@ fn a_pause_ends_by_itself_also_over_edits_and_restarts() {
     agent.pause(&operator(), 300, None).expect("it works");
     agent.end_pause(&operator(), None).expect("it is on");
     assert_eq!(mode(&host), Mode::Normal);
+}
+
+#[test]
+fn panic_outlasts_the_machine_and_a_note_that_is_lost_or_damaged() {
+    let mut host = Host::new();
+    let agent = host.start();
+    agent
+        .panic(&operator(), Some("somebody is in"))
+        .expect("it works");
+    let noted = fs::read(host.path("state/panic.json")).expect("it is noted");
+    let comes_up = |host: &mut Host, reboots: bool| {
+        if reboots {
+            reboot(host);
+        }
+        let agent = host.start();
+        let status = agent.status().expect("it answers");
+        assert_eq!(status.revision.map(|revision| revision.number), Some(1));
+        (mode(host), status.panic.map(|panic| (panic.by, panic.why)))
+    };
+    drop(agent);
+    let by_alex = Some((operator(), Some("somebody is in".to_owned())));
+    assert_eq!(comes_up(&mut host, true), (Mode::Panic, by_alex.clone()));
+    assert_eq!(comes_up(&mut host, false), (Mode::Panic, by_alex.clone()));
+    // The agent was killed before it could note it: the kernel side knows.
+    fs::remove_file(host.path("state/panic.json")).expect("ours");
+    let (kept, who) = comes_up(&mut host, false);
+    assert!(kept == Mode::Panic && who.is_some_and(|(_, why)| why.is_none()));
+    assert_eq!(comes_up(&mut host, true).0, Mode::Panic, "it is noted now");
+    fs::write(host.path("state/panic.json"), "{").expect("ours");
+    assert_eq!(
+        comes_up(&mut host, true).0,
+        Mode::Panic,
+        "who cannot be told shuts"
+    );
+    fs::write(host.path("state/panic.json"), noted).expect("ours");
+    let agent = host.start();
+    agent.end_panic(&operator(), None).expect("it is on");
+    assert!(agent.status().expect("it answers").panic.is_none());
+    drop(agent);
+    assert_eq!(comes_up(&mut host, true), (Mode::Normal, None));
+}
+
+#[test]
+fn panic_holds_also_where_it_cannot_be_noted() {
+    let host = Host::new();
+    let agent = host.start();
+    let partial = host.path(&format!("state/.panic.json.{}.partial", std::process::id()));
+    fs::create_dir(&partial).expect("made");
+    let changed = agent.panic(&operator(), None).expect("it works");
+    assert_eq!(mode(&host), Mode::Panic);
+    assert!(
+        changed.notes[0].contains("a restart of the machine would end panic"),
+        "{changed:?}"
+    );
+}
+
+#[test]
+fn bans_are_entries_with_who_and_why() {
+    let host = Host::new();
+    let agent = host.start();
+    let ban = |address: &str| NewBan {
+        addresses: vec![address.to_owned()],
+        seconds: Some(60),
+        reason: Some("scans us".to_owned()),
+    };
+    agent
+        .ban(&operator(), &ban("203.0.113.66"))
+        .expect("it is nobody's");
+    refused(agent.ban(&operator(), &ban("10.77.9.7")));
+    agent
+        .unban(&operator(), &["203.0.113.66".to_owned()])
+        .expect("it is banned");
+    let entries = agent.history(10).expect("readable").entries;
+    let told: Vec<_> = entries
+        .iter()
+        .skip(1)
+        .map(|one| {
+            (
+                one.entry.record.event,
+                one.entry.record.why.as_deref(),
+                one.entry.record.what[0].as_str(),
+            )
+        })
+        .collect();
+    let [
+        (Event::Ban, Some("scans us"), banned),
+        (Event::Unban, None, ended),
+    ] = told.as_slice()
+    else {
+        panic!("{told:?}");
+    };
+    assert!(banned.starts_with("banned 203.0.113.66 until"), "{banned}");
+    assert_eq!(*ended, "203.0.113.66 is banned no more");
+    // One that ends by itself ends when its entry says, and is no entry of its own.
+    agent
+        .ban(&operator(), &ban("203.0.113.67"))
+        .expect("it is nobody's");
+    host.kernel.advance(Duration::from_mins(2));
+    assert_eq!(agent.status().expect("it answers").bans, 0);
+    assert_eq!(agent.history(10).expect("readable").total, 4);
+    assert!(agent.verify_history(None).expect("readable").faults.is_empty());
 }

@@ -110,13 +110,18 @@ impl Subject {
         names.map(|name| name.display().to_string()).join(" ")
     }
 
-    /// Kills the agent at a step of a command, and starts another one. Returns what the kernel enforced in between.
-    fn kill_at(&mut self, step: Step, words: &str) -> Side {
+    /// Kills the agent at a step of a command.
+    fn dies_at(&mut self, step: Step, words: &str) {
         self.site.die_at(step);
         let ended = self.site.fwctl(words);
         assert!(self.site.is_dead(), "{step:?} is no step of {words}: {ended:?}");
         assert_eq!(ended.code, Some(3), "{words}: {ended:?}");
         assert!(ended.stderr.contains("hint:"), "{words}: {ended:?}");
+    }
+
+    /// The same, and starts another agent. Returns what the kernel enforced in between.
+    fn kill_at(&mut self, step: Step, words: &str) -> Side {
+        self.dies_at(step, words);
         let between = self.enforced(&format!("{step:?}, with the agent dead"));
         self.site.start();
         between
@@ -252,5 +257,66 @@ fn a_confirmation_is_made_or_the_change_waits_on() {
         }
         side = next;
         subject.agrees_on(step, side);
+    }
+}
+
+#[test]
+fn modes_bans_and_list_entries_are_made_or_not() {
+    let mut subject = Subject::new();
+    let mode = |subject: &Subject| subject.site.json("status")["mode"].clone();
+    for (step, words, wanted) in [
+        (Step::ModeSwitched, "panic -m because", "panic"),
+        (Step::ModeSwitched, "panic off", "normal"),
+        (Step::ModeNoted, "panic", "panic"),
+        (Step::ModeNoted, "panic off", "normal"),
+    ] {
+        if mode(&subject) == wanted {
+            subject.site.said("panic");
+        }
+        subject.dies_at(step, words);
+        subject.site.start();
+        // What says panic counts: the kernel side or the note.
+        let is_noted = step == Step::ModeSwitched && wanted == "normal";
+        let expected = if is_noted { "panic" } else { wanted };
+        assert_eq!(mode(&subject), expected, "{step:?} of {words}");
+        subject.history_is_whole(step);
+        if is_noted {
+            subject.site.said("panic off");
+        }
+    }
+    for step in [Step::BansWritten, Step::BansSwitched] {
+        subject.dies_at(step, "ban 203.0.113.66 --for 2h --reason scans");
+        subject.site.start();
+        let bans = subject.site.json("ban list");
+        assert_eq!(bans["bans"][0]["reason"], "scans", "{step:?}: {bans}");
+        subject.site.said("unban 203.0.113.66");
+        subject.history_is_whole(step);
+    }
+    let list = subject.site.path("policy/bad.list");
+    fs::write(&list, "192.0.2.0/24\n").expect("ours");
+    let web = subject.site.read("web.toml");
+    let named = "\n[[blocklist]]\nname = \"bad\"\nfile = \"bad.list\"\n";
+    subject.site.write("web.toml", &format!("{web}{named}"));
+    subject.site.said("reload");
+    for (step, counts) in [
+        (Step::FileWritten, false),
+        (Step::RevisionWritten, false),
+        (Step::ListsChanged, false),
+        (Step::RevisionCounts, true),
+    ] {
+        let before = fs::read_to_string(&list).expect("there");
+        let entry = format!("198.51.100.{}", step as u8);
+        subject.kill_at(step, &format!("set add bad {entry}"));
+        let after = fs::read_to_string(&list).expect("there");
+        let expected = if counts {
+            format!("{before}{entry}\n")
+        } else {
+            before
+        };
+        assert_eq!(after, expected, "{step:?}");
+        assert_eq!(subject.site.json("status")["pending"], false, "{step:?}");
+        let shown = subject.site.said("set show bad");
+        assert_eq!(shown.contains(&entry), counts, "{step:?}: {shown}");
+        subject.history_is_whole(step);
     }
 }

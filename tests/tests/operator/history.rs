@@ -88,7 +88,7 @@ fn a_rollback_is_confirmed_like_any_change() {
 }
 
 #[test]
-fn in_panic_only_the_failsafe_passes_also_after_a_restart() {
+fn in_panic_only_the_failsafe_passes_also_after_restarts_of_agent_and_machine() {
     let mut site = Site::started();
     let (site_listener, ssh) = (site.listen(443), site.listen(22));
     let mut session = site.connect(MANAGER, 22).expect("managers get in");
@@ -101,14 +101,26 @@ fn in_panic_only_the_failsafe_passes_also_after_a_restart() {
         "live connections end"
     );
     assert!(exchange(&mut session, &mut session_end), "the failsafe's do not");
-    for restarted in [false, true] {
-        if restarted {
-            site.end(Signal::SIGKILL);
-            site.start();
+    for step in ["at once", "restarted", "rebooted"] {
+        match step {
+            "restarted" => {
+                site.end(Signal::SIGKILL);
+                site.start();
+            }
+            "rebooted" => {
+                site.reboot();
+                site.start();
+            }
+            _ => {}
         }
-        assert!(site.connect(STRANGER, 443).is_none(), "restarted: {restarted}");
-        assert!(site.connect(MANAGER, 22).is_some(), "restarted: {restarted}");
-        assert_eq!(site.json("status")["mode"], "panic");
+        assert!(site.connect(STRANGER, 443).is_none(), "{step}");
+        assert!(site.connect(MANAGER, 22).is_some(), "{step}");
+        let status = site.json("status");
+        assert_eq!(
+            (&status["mode"], &status["panic"]["why"]),
+            (&"panic".into(), &"somebody-is-in".into()),
+            "{step}"
+        );
         assert!(site.page("/metrics").contains("firewall_mode{mode=\"panic\"} 1"));
     }
     site.said("panic off");

@@ -70,6 +70,18 @@ fn text(output: &Output, history: &HistoryList) -> String {
 fn row(one: &HistoryEntry) -> [Cell; 7] {
     let (entry, record) = (&one.entry, &one.entry.record);
     let what = record.cause.map_or(record.event.name(), |cause| cause.name());
+    let why = record
+        .why
+        .as_deref()
+        .unwrap_or_default()
+        .escape_debug()
+        .to_string();
+    let said = match record.what.as_slice() {
+        [] => why,
+        [what] if why.is_empty() => what.clone(),
+        [what] => format!("{what}: {why}"),
+        [what, ..] => format!("{what}, …: {why}"),
+    };
     let revision = record.revision.map(|revision| revision.to_string());
     let mut who = record.by.describe();
     if let Some(confirmed_by) = record.confirmed_by.as_ref().filter(|other| **other != record.by) {
@@ -82,6 +94,6 @@ fn row(one: &HistoryEntry) -> [Cell; 7] {
         Cell::new(revision.unwrap_or_default()),
         Cell::new(record.changes),
         Cell::new(who),
-        Cell::new(record.why.as_deref().unwrap_or_default().escape_debug()),
+        Cell::new(said),
     ]
 }

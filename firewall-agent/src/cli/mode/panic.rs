@@ -11,7 +11,7 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-What the failsafe of the agent's settings lets in stays: management sources to the management port, DHCP, the resolvers. Live connections end with their next packet. It holds until `fwctl panic off`, over restarts of the agent; a reboot ends it.
+What the failsafe of the agent's settings lets in stays: management sources to the management port, DHCP, the resolvers. Live connections end with their next packet. It holds until `fwctl panic off`, over restarts of the agent and of the machine: a host that was shut comes up shut. `firewall-agent unload` ends it, too.
 
 Examples:
   fwctl panic -m 'somebody is in'

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfirmStatus, Failure};
-use crate::state::{Actor, Cause, Head};
+use crate::state::{Actor, Cause, Head, Panic};
 
 /// What is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,6 +161,9 @@ pub struct Status {
     /// The revision in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<RevisionStatus>,
+    /// Who has the host in panic, while it is: also over restarts of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panic: Option<Panic>,
     /// How long the mode lasts, if it ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode_seconds_left: Option<u64>,

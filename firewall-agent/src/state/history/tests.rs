@@ -9,6 +9,7 @@ fn record(revision: u64) -> Record {
         confirmed_by: None,
         why: Some("a \"test\"\nof lines, and ünïcode".into()),
         changes: 1,
+        what: Vec::new(),
         manifest: Some("00".into()),
         cut: None,
     }
