@@ -61,6 +61,8 @@ pub mod names {
     pub const PLAIN: &str = "PLAIN";
     /// Room for the slot programs beside their stack.
     pub const WORK: &str = "WORK";
+    /// The last decision of a rehearsal (see [`crate::rehearsal`]), one entry.
+    pub const TOLD: &str = "TOLD";
     /// Slot programs at ingress: one for each slot, then the reply builder.
     pub const XDP_SLOTS: &str = "XDP_SLOTS";
     /// Slot programs at egress: one for each slot, then the reply builder.
@@ -111,6 +113,8 @@ pub mod names {
 
     /// Read-only global, one byte: 1 takes the time from [`crate::control::Control::clock_cell_ticks`].
     pub const CLOCK_FROM_CELL: &str = "CLOCK_FROM_CELL";
+    /// Read-only global, one byte: one of [`crate::rehearsal::kind`].
+    pub const REHEARSAL: &str = "REHEARSAL";
 }
 
 /// Index of the reply builder in `XDP_SLOTS` and `TC_SLOTS`.

@@ -69,6 +69,9 @@ pub struct ClockScale {
 }
 
 impl ClockScale {
+    /// That of most kernels.
+    pub const TYPICAL: Self = Self::for_hz(250);
+
     /// The scale for a kernel of this `CONFIG_HZ`.
     #[must_use]
     pub const fn for_hz(jiffies_per_second: u32) -> Self {

@@ -30,6 +30,7 @@ pub mod opaque;
 pub mod plain;
 pub mod prefix_set;
 pub mod reason;
+pub mod rehearsal;
 pub mod tables;
 pub mod trie;
 pub mod verdict;

@@ -1,4 +1,9 @@
 //! A 64-bit word that the kernel programs on several CPUs and the agent share without locks.
+//!
+//! In a dry run (see [`crate::rehearsal`]) nothing is written, and every replacement is said to have been made.
+
+#[cfg(target_arch = "bpf")]
+use crate::rehearsal::is_dry;
 
 /// How often a replacement is tried while others change the upper half.
 const TRIES: u32 = 4;
@@ -42,6 +47,10 @@ impl Word {
     #[inline(always)]
     pub fn store(&self, value: u64) {
         #[cfg(target_arch = "bpf")]
+        if is_dry() {
+            return;
+        }
+        #[cfg(target_arch = "bpf")]
         // SAFETY: the pointer comes from a reference; the type says that the word is shared.
         unsafe {
             self.0.get().write_volatile(value);
@@ -57,6 +66,10 @@ impl Word {
     /// Writes the lower half only, leaving the upper half as whoever wrote it last left it.
     #[inline(always)]
     pub fn store_low(&self, value: u32) {
+        #[cfg(target_arch = "bpf")]
+        if is_dry() {
+            return;
+        }
         #[cfg(target_arch = "bpf")]
         // SAFETY: the pointer comes from a reference; BPF objects here are little-endian.
         unsafe {
@@ -78,6 +91,10 @@ impl Word {
     /// Writes the upper half only, leaving the lower half as whoever wrote it last left it.
     #[inline(always)]
     pub fn store_high(&self, value: u32) {
+        #[cfg(target_arch = "bpf")]
+        if is_dry() {
+            return;
+        }
         #[cfg(target_arch = "bpf")]
         // SAFETY: the pointer comes from a reference; BPF objects here are little-endian.
         unsafe {
@@ -116,6 +133,10 @@ impl Word {
     /// Replaces `expected` by `wanted` (fully ordered); otherwise returns what stands there.
     #[inline(always)]
     pub fn compare_exchange(&self, expected: u64, wanted: u64) -> Result<(), u64> {
+        #[cfg(target_arch = "bpf")]
+        if is_dry() {
+            return Ok(());
+        }
         #[cfg(target_arch = "bpf")]
         let seen = {
             let mut seen = expected;

@@ -7,12 +7,13 @@ use firewall_common::{
     headers::Headers,
     judge::{self, Work},
     reason::Reason,
+    rehearsal::{self, is_dry, is_told},
     tables::SlowTables,
     verdict::{Decision, NO_RULE, Verdict},
 };
 
 use crate::{
-    maps::{INTERFACE_COUNTERS, LOG_WINDOWS, REASON_COUNTERS, RULE_COUNTERS, WORK},
+    maps::{INTERFACE_COUNTERS, LOG_WINDOWS, REASON_COUNTERS, RULE_COUNTERS, TOLD, WORK},
     tables::{KernelTables, has_token, log_window},
 };
 
@@ -34,9 +35,26 @@ fn add(counter: Option<*mut Counter>, bytes: u32) {
     }
 }
 
+/// Tells a decision to whoever rehearses; true where it is not to be counted. Each packet is counted once, and its
+/// decision told there.
+#[inline(always)]
+fn tell(decision: &Decision) -> bool {
+    if !is_told() {
+        return false;
+    }
+    if let Some(told) = TOLD.get_ptr_mut(0) {
+        // SAFETY: a map value, checked for null; written in one go.
+        unsafe { core::ptr::write_volatile(told, rehearsal::told(decision)) };
+    }
+    is_dry()
+}
+
 /// Counts a packet that passes in a flow: its rule and its interface.
 #[inline(always)]
 pub(crate) fn count_flow(rule: u16, interface_slot: u8, hook: Hook, bytes: u32) {
+    if tell(&Decision::of_flow(rule)) {
+        return;
+    }
     if let Some(counter) = RULE_COUNTERS.get_ptr_mut(u32::from(rule)) {
         // SAFETY: a per-CPU map value, checked for null.
         unsafe {
@@ -51,6 +69,9 @@ pub(crate) fn count_flow(rule: u16, interface_slot: u8, hook: Hook, bytes: u32) 
 /// Counts a packet: its rule and its interface.
 #[inline(always)]
 pub(crate) fn count(bytes: u32, interface_slot: u8, decision: &Decision, hook: Hook) {
+    if tell(decision) {
+        return;
+    }
     if decision.rule != NO_RULE
         && let Some(counter) = RULE_COUNTERS.get_ptr_mut(u32::from(decision.rule))
     {
@@ -76,7 +97,7 @@ pub(crate) fn count(bytes: u32, interface_slot: u8, decision: &Decision, hook: H
 #[inline(always)]
 pub(crate) fn count_all(bytes: u32, interface_slot: u8, decision: &Decision, hook: Hook) {
     count(bytes, interface_slot, decision, hook);
-    if is_by_reason(decision) {
+    if is_by_reason(decision) && !is_dry() {
         let place = counters::reason_index(hook, decision.reason as u8);
         add(REASON_COUNTERS.get_ptr_mut(place), bytes);
     }
@@ -120,7 +141,7 @@ pub(crate) fn settle(headers: &Headers, decision: &Decision, hook: Hook, interfa
         decision.reason as u32,
         u32::from(decision.rule),
     );
-    if !makes_event(decision, hook, now_ticks) {
+    if !makes_event(decision, hook, now_ticks) || is_dry() {
         return;
     }
     // SAFETY: the helper has no arguments.

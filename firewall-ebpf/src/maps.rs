@@ -74,6 +74,8 @@ pub(crate) static PLAIN: PerCpuArray<PlainRecord> = PerCpuArray::pinned(1, 0);
 #[map]
 pub(crate) static WORK: PerCpuArray<Work> = PerCpuArray::pinned(2, 0);
 #[map]
+pub(crate) static TOLD: Array<u64> = Array::pinned(1, MMAPABLE);
+#[map]
 pub(crate) static XDP_SLOTS: ProgramArray = ProgramArray::pinned(PROGRAMS, 0);
 #[map]
 pub(crate) static TC_SLOTS: ProgramArray = ProgramArray::pinned(PROGRAMS, 0);

@@ -6,6 +6,7 @@ use firewall_common::{
     headers::{self, Headers, Progress},
     judge::{self, Env, Next, Work},
     reason::Reason,
+    rehearsal::is_dry,
     verdict::{Decision, Verdict},
 };
 
@@ -138,7 +139,7 @@ pub(crate) fn step<C: HookContext>(
         context.interface(),
         in_force.now_ticks,
     );
-    if matches!(decision.verdict, Verdict::Reject) {
+    if matches!(decision.verdict, Verdict::Reject) && !is_dry() {
         tail_call::refuse(context, C::programs());
     }
     C::action(decision.verdict)

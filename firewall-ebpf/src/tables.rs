@@ -10,6 +10,7 @@ use firewall_common::{
     fragment::{FragmentKey, FragmentRecord, ORPHANS_PER_SOURCE, ORPHANS_TOTAL as ORPHANS_TOTAL_BUDGET},
     image::Block,
     prefix_set::{self, PrefixTables},
+    rehearsal::is_dry,
     tables::{Buckets, SlowTables},
     verdict::NO_RULE,
     word::Word,
@@ -116,6 +117,9 @@ pub(crate) fn take_token(window: *mut u64, budget: u32, now_ticks: u32) -> bool 
     if count >= budget {
         return false;
     }
+    if is_dry() {
+        return true;
+    }
     // SAFETY: as above.
     unsafe { core::ptr::write_volatile(window, u64::from(start) | u64::from(count + 1) << 32) };
     true
@@ -131,6 +135,7 @@ pub(crate) fn take_source_token(
 ) -> bool {
     match windows.get_ptr_mut(key) {
         Some(window) => take_token(window, budget, now_ticks),
+        None if is_dry() => true,
         None => windows.insert(key, u64::from(now_ticks) | 1 << 32, 0).is_ok(),
     }
 }
@@ -177,6 +182,9 @@ impl SlowTables for KernelTables {
 
     #[inline(always)]
     fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        if is_dry() {
+            return;
+        }
         let _ = FRAGMENTS.insert(key, record, 0);
     }
 

@@ -1,23 +1,10 @@
 //! Mounts of one thread.
 
-use std::{
-    fs::{self, File},
-    panic::resume_unwind,
-    thread,
-};
+use std::{fs::File, panic::resume_unwind, thread};
 
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, setns, unshare},
-};
-
-/// A directory of every system that may be covered: only the thread sees it.
-const ROOT: &str = "/mnt";
-const BPFFS: &str = "/mnt/bpf";
-/// Where to pin.
-pub const PINS: &str = "/mnt/bpf/agent";
-/// Where state may lie.
-pub const STATE: &str = "/mnt/state";
+use firewall_agent::dataplane::isolation;
+pub use firewall_agent::dataplane::isolation::{PINS, STATE};
+use nix::sched::{CloneFlags, setns, unshare};
 
 /// A mount namespace as [`enter`] makes it, for several threads. It goes with the process.
 #[derive(Debug)]
@@ -47,15 +34,7 @@ impl Default for Mounts {
     }
 }
 
-/// Moves the calling thread for good into a mount namespace with a BPF file system in it, which goes with the thread
-/// and with those that it starts, however they end.
+/// Moves the calling thread for good into a mount namespace, see [`isolation::enter_mounts`].
 pub fn enter() {
-    unshare(CloneFlags::CLONE_NEWNS).expect("root may make namespaces");
-    let (none, no_flags) = (None::<&str>, MsFlags::empty());
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("mounts of one's own");
-    mount(Some("tmpfs"), ROOT, Some("tmpfs"), no_flags, none).expect("a file system in memory");
-    for directory in [BPFFS, STATE] {
-        fs::create_dir(directory).expect("an empty file system");
-    }
-    mount(Some("bpf"), BPFFS, Some("bpf"), no_flags, none).expect("a BPF file system");
+    isolation::enter_mounts().expect("root may make namespaces");
 }

@@ -190,6 +190,9 @@ pub(crate) enum CliError {
     /// The policy in the files.
     #[error("{}", .0.message)]
     Policy(Failure),
+    /// The kernel's programs cannot be used here.
+    #[error("the kernel's programs cannot judge here: {0}")]
+    Kernel(String),
     /// Standard output.
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
@@ -265,6 +268,7 @@ impl CliError {
             },
             Self::Policy(_) => Exit::No,
             Self::Client(_) | Self::UnexpectedReply => Exit::Unreachable,
+            Self::Kernel(_) => Exit::Denied,
             Self::Usage(_) | Self::File(_) | Self::Output(_) | Self::Json(_) => Exit::Usage,
         }
     }
@@ -287,6 +291,11 @@ impl CliError {
             Self::Client(_) | Self::UnexpectedReply => {
                 Some("look at the agent's log: `journalctl -u firewall-agent`".to_owned())
             }
+            Self::Kernel(_) => Some(
+                "loading programs takes root (CAP_SYS_ADMIN, CAP_BPF, CAP_NET_ADMIN); --engine model needs no right and \
+                 runs the same code in user space"
+                    .to_owned(),
+            ),
             Self::Usage(_) => Some("see --help".to_owned()),
             Self::File(_) | Self::Output(_) | Self::Json(_) => None,
         }
@@ -298,6 +307,7 @@ impl CliError {
             Self::Client(ClientError::Unreachable { .. }) => "unreachable",
             Self::Client(_) | Self::UnexpectedReply => "broken",
             Self::Policy(_) => "policy",
+            Self::Kernel(_) => "kernel",
             Self::Usage(_) => "usage",
             Self::File(_) | Self::Output(_) | Self::Json(_) => "file",
         }

@@ -22,7 +22,7 @@ mod takeover;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use firewall_common::{cell::Cell, flow::FlowKey, image::Block};
+use firewall_common::{cell::Cell, counters::Hook, flow::FlowKey, image::Block};
 
 pub use ban::{Bans, ban_table};
 pub use clock::ClockReading;
@@ -31,7 +31,10 @@ pub use error::{AttachHook, DataplaneError};
 pub use event_stream::{EventStream, EventStreamError};
 pub use flow_view::{FlowTable, FlowView};
 pub use generation::{ImageDigest, LoadedSlot, SlotImage, image_digest};
-pub use kernel::{KernelDataplane, KernelSettings, SpareSlot};
+pub use kernel::{
+    DryRun, ImageIdentity, KernelDataplane, KernelSettings, LOOPBACK_INDEX, Rehearsal, Rehearsed, Rehearsing,
+    SpareSlot, isolation,
+};
 pub(crate) use kernel::{give_back_memory, hold_little_memory};
 pub use link::{AttachRequest, AttachedInterface, Link, ModeReason, XdpMode};
 pub use network_changes::{NetworkChanges, NetworkChangesError};
@@ -68,6 +71,10 @@ pub trait Dataplane: Send {
 
     /// Takes a spare slot into use. Nothing may have been loaded since it was given out.
     fn install(&mut self, spare: SpareSlot) -> Result<(), DataplaneError>;
+
+    /// Programs that say what the attached ones would say of a frame now, and write nothing, for the policy in a slot. To
+    /// be loaded while others use the dataplane. `None` where there is no kernel to ask.
+    fn dry_run(&self, slot: u8, hook: Hook) -> Result<Option<DryRun>, DataplaneError>;
 
     /// Loads a policy into a slot that is neither in force nor a fallback nor among `keep`, and compares what has
     /// arrived with what was given. Nothing is in force until [`Dataplane::switch`].

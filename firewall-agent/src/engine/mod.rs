@@ -29,6 +29,14 @@ pub use tables::{HostBuckets, HostTables};
 
 use crate::prefix_set::{Change, Full, Members};
 
+/// Secret of a host's flow tables, which keeps no secret.
+pub const SEED: [u64; 4] = [
+    0x9e37_79b9_7f4a_7c15,
+    0xbf58_476d_1ce4_e5b9,
+    0x94d0_49bb_1331_11eb,
+    0x2545_f491_4f6c_dd1d,
+];
+
 /// How much a [`HostEngine`] has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
@@ -73,15 +81,10 @@ impl HostEngine {
     #[must_use]
     pub fn with_sizes(image: &[Block], timeouts: impl FnOnce(ClockScale) -> Timeouts, sizes: Sizes) -> Self {
         assert!(sizes.buckets.is_power_of_two(), "buckets are found by a mask");
-        let clock = ClockScale::for_hz(250);
+        let clock = ClockScale::TYPICAL;
         let mut engine = Self {
             control: Control {
-                seed: [
-                    0x9e37_79b9_7f4a_7c15,
-                    0xbf58_476d_1ce4_e5b9,
-                    0x94d0_49bb_1331_11eb,
-                    0x2545_f491_4f6c_dd1d,
-                ],
+                seed: SEED,
                 abi_version: ABI_VERSION,
                 clock_shift: clock.shift,
                 ..Control::zeroed().with_flow_tables(sizes.buckets, sizes.buckets)
@@ -189,11 +192,17 @@ impl HostEngine {
         matches!(entered, Inserted::Done)
     }
 
-    /// Forgets all flows and fragments.
+    /// Forgets all flows, fragments and budgets.
     pub fn forget(&mut self) {
         self.flows.clear();
         self.half_flows.clear();
         self.tables.forget_fragments();
+    }
+
+    /// The image in slot 0.
+    #[must_use]
+    pub fn image(&self) -> &[Block] {
+        self.images[0].as_deref().unwrap_or_default()
     }
 
     /// The tables beside the flows and the policy.

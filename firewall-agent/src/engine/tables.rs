@@ -111,8 +111,11 @@ impl HostTables {
         }
     }
 
+    /// Also what was taken of the budgets for them.
     pub(super) fn forget_fragments(&mut self) {
         self.fragments.get_mut().clear();
+        self.orphans.get_mut().clear();
+        *self.all_orphans.get_mut() = Window::default();
     }
 
     /// Gives the host an address.

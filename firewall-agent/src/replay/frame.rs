@@ -1,7 +1,8 @@
 //! A captured packet as the frame that the firewall would have seen.
 
 use firewall_common::{
-    headers::{self, Headers},
+    address::Family,
+    headers::{self, FragmentKind, Headers},
     interface::LinkType,
     reason::Reason,
     wire::{ethernet, icmpv6, protocol},
@@ -30,6 +31,13 @@ const MAX_WIRE_BYTES: usize = 256 << 10;
 /// What an ICMP error quotes at the least that is looked at: its own header, an IP header, eight bytes.
 const QUOTE_BYTES: usize = 8 + 60 + 8;
 
+/// Longest frame that every kernel runs programs of either hook on: what fits a page beside what the kernel keeps there
+/// (`net/bpf/test_run.c`, `bpf_test_init`).
+const MOST_BYTES: usize = 3000;
+
+/// What is kept of the transport header and behind it of a longer one: more than is read of any packet.
+const KEPT_BYTES: usize = 256;
+
 /// Why a packet cannot be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unusable {
@@ -42,6 +50,8 @@ pub enum Unusable {
     },
     /// A link that has no frames the firewall knows.
     Link(i32),
+    /// The kernel runs no program on it: it is too short for an Ethernet frame, or too long.
+    NotRun,
 }
 
 /// A frame that is used again for each packet.
@@ -152,6 +162,49 @@ impl Frame {
         let needed = usize::from(one.l4_offset) + if is_error(&one) { QUOTE_BYTES } else { 0 };
         let is_same = bytemuck::bytes_of(&one) == bytemuck::bytes_of(&other);
         (is_same && captured >= needed).then_some(Ok(other))
+    }
+}
+
+impl Frame {
+    /// Leaves out the end of a packet that is too long to be put to the kernel's programs, where no verdict depends on
+    /// it: all that is read of it stays the same but for its length.
+    pub(super) fn shorten(&mut self) {
+        if self.bytes.len() <= MOST_BYTES {
+            return;
+        }
+        if let Some(shorter) = self.shorter() {
+            self.bytes = shorter;
+        }
+    }
+
+    fn shorter(&self) -> Option<Vec<u8>> {
+        let (headers, link) = (self.headers?.ok()?, self.link?);
+        let (network, transport) = (usize::from(headers.l3_offset), usize::from(headers.l4_offset));
+        if headers.fragment != FragmentKind::Whole as u8 {
+            return None;
+        }
+        let mut bytes = self.bytes.get(..transport + KEPT_BYTES)?.to_vec();
+        let rest = bytes.len() - network;
+        let mut put = |at: usize, length: usize| -> Option<()> {
+            let length = u16::try_from(length).ok()?.to_be_bytes();
+            bytes.get_mut(at..at + 2)?.copy_from_slice(&length);
+            Some(())
+        };
+        match headers.ip_family()? {
+            Family::V4 => put(network + 2, rest)?,
+            Family::V6 => put(network + 4, rest - 40)?,
+        }
+        if headers.protocol == protocol::UDP {
+            put(transport + 4, KEPT_BYTES)?;
+        }
+        let shorter = headers::parse(&bytes.as_slice(), link).ok()?;
+        let same_length = Headers {
+            frame_bytes: headers.frame_bytes,
+            l4_bytes: headers.l4_bytes,
+            fragment_bytes: headers.fragment_bytes,
+            ..shorter
+        };
+        (bytemuck::bytes_of(&same_length) == bytemuck::bytes_of(&headers)).then_some(bytes)
     }
 }
 

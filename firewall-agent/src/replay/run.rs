@@ -10,9 +10,10 @@ use firewall_common::{
     wire::{protocol, tcp},
 };
 
-use super::{Captured, Directions, Frame, NoWay, Unusable};
+use super::{Captured, Directions, Frame, KernelEngine, NoWay, Unusable};
 use crate::{
     daemon::PacketLine,
+    dataplane::DataplaneError,
     trial::{NOW_TICKS, Subject, Verdicted, Way},
 };
 
@@ -28,6 +29,17 @@ pub enum Replayed {
     Unusable(Unusable),
     /// It went from elsewhere to elsewhere.
     Elsewhere,
+}
+
+/// Why a replay cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// Nothing says which addresses are the host's.
+    #[error("nothing says which way the packets went")]
+    NoLocal,
+    /// The kernel side failed.
+    #[error(transparent)]
+    Kernel(#[from] DataplaneError),
 }
 
 /// One packet and what came of it.
@@ -49,6 +61,8 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Replay {
     subject: Subject,
+    /// What judges instead of the subject's own engine.
+    kernel: Option<KernelEngine>,
     directions: Directions,
     is_stateless: bool,
     frame: Frame,
@@ -63,6 +77,7 @@ impl Replay {
     pub fn new(subject: Subject, directions: Directions, is_stateless: bool) -> Self {
         Self {
             subject,
+            kernel: None,
             directions,
             is_stateless,
             frame: Frame::default(),
@@ -71,8 +86,21 @@ impl Replay {
         }
     }
 
-    /// Judges the next packet. Fails where nothing says which addresses are the host's.
-    pub fn packet(&mut self, captured: &Captured<'_>) -> Result<Outcome, NoWay> {
+    /// Has the kernel's programs judge, which were loaded for the same policy and the same way of remembering.
+    #[must_use]
+    pub fn by(mut self, kernel: KernelEngine) -> Self {
+        self.kernel = Some(kernel);
+        self
+    }
+
+    /// The policy and its names.
+    #[must_use]
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Judges the next packet.
+    pub fn packet(&mut self, captured: &Captured<'_>) -> Result<Outcome, ReplayError> {
         let first = *self.first_nanoseconds.get_or_insert(captured.time_nanoseconds);
         let since_first = captured.time_nanoseconds.saturating_sub(first);
         // Packets of several interfaces may stand in another order than they came.
@@ -90,10 +118,13 @@ impl Replay {
         let way = match self.directions.of(self.frame.way, self.headers()) {
             Ok(way) => way,
             Err(NoWay::Elsewhere) => return Ok(outcome(None, false, Replayed::Elsewhere)),
-            Err(NoWay::NoLocal) => return Err(NoWay::NoLocal),
+            Err(NoWay::NoLocal) => return Err(ReplayError::NoLocal),
         };
-        let verdicted = self.judge(way);
-        Ok(outcome(Some(way), self.frame.is_cut, Replayed::Judged(verdicted)))
+        let (is_cut, replayed) = match self.judge(way)? {
+            Some(verdicted) => (self.frame.is_cut, Replayed::Judged(verdicted)),
+            None => (false, Replayed::Unusable(Unusable::NotRun)),
+        };
+        Ok(outcome(Some(way), is_cut, replayed))
     }
 
     /// The last packet in a line, as far as it could be read.
@@ -106,9 +137,12 @@ impl Replay {
         self.frame.headers.as_ref()?.as_ref().ok()
     }
 
-    fn judge(&mut self, way: Way) -> Verdicted {
+    /// The verdict; `None` where the kernel runs no program on such a frame.
+    fn judge(&mut self, way: Way) -> Result<Option<Verdicted>, DataplaneError> {
         if self.is_stateless {
-            self.subject.engine.forget();
+            if self.kernel.is_none() {
+                self.subject.engine.forget();
+            }
             self.open_anew();
         }
         let link = self
@@ -116,7 +150,12 @@ impl Replay {
             .link
             .unwrap_or(firewall_common::interface::LinkType::Ethernet);
         let now = self.now_ticks();
-        self.subject.judge(&self.frame.bytes, link, way.hook(), now)
+        let Some(kernel) = &mut self.kernel else {
+            return Ok(Some(self.subject.judge(&self.frame.bytes, link, way.hook(), now)));
+        };
+        self.frame.shorten();
+        let judged = kernel.judge(&self.frame.bytes, link, way.hook(), now)?;
+        Ok(judged.ok().map(|decision| self.subject.named(decision)))
     }
 
     /// Makes a TCP segment one that opens a connection.

@@ -165,6 +165,12 @@ impl Subject {
         self.interface_slot = slot;
     }
 
+    /// The slot of that interface.
+    #[must_use]
+    pub const fn interface_slot(&self) -> u8 {
+        self.interface_slot
+    }
+
     /// What becomes of a frame.
     #[must_use]
     pub fn judge(&self, frame: &[u8], link: LinkType, hook: Hook, now_ticks: u32) -> Verdicted {

@@ -13,6 +13,7 @@ use crate::{
     image::{Chain, NO_BLOCK, image_flags},
     opaque::{afresh, reloaded},
     reason::Reason,
+    rehearsal::is_dry,
     tables::{Buckets, Image, SlowTables},
     verdict::{Decision, Verdict, VerdictRecord, verdict_flags},
     wire::{icmp, icmpv6, protocol, tcp},
@@ -89,7 +90,17 @@ pub(super) fn settle<I, A: Buckets, H: Buckets, S: SlowTables>(
     {
         let keep_anyway = work.known & known::KEEP_LIVE_FLOWS != 0;
         if live && (keep_anyway || passes) {
-            return Ok(take_over(env, &old, &record, keep_anyway));
+            let answer = take_over(env, &old, &record, keep_anyway);
+            if is_dry() {
+                // The flow stands as it was, and would be judged again for ever.
+                let rule = if keep_anyway {
+                    old.flow.flow().rule
+                } else {
+                    record.rule
+                };
+                return Ok(Answer::Final(Decision::of_flow(rule)));
+            }
+            return Ok(answer);
         }
         // A packet that would open the flow anew and may not leaves the old one alone.
         if live || passes {

@@ -31,7 +31,14 @@ pub enum Action {
 }
 
 impl Action {
-    pub(super) fn of_xdp(code: u32) -> Self {
+    pub(super) fn of(hook: Hook, code: u32) -> Self {
+        match hook {
+            Hook::Ingress => Self::of_xdp(code),
+            Hook::Egress => Self::of_tc(code.cast_signed()),
+        }
+    }
+
+    fn of_xdp(code: u32) -> Self {
         match code {
             1 => Self::Drop,
             2 => Self::Pass,
@@ -40,7 +47,7 @@ impl Action {
         }
     }
 
-    pub(super) fn of_tc(code: i32) -> Self {
+    fn of_tc(code: i32) -> Self {
         match code {
             -1 => Self::Pass,
             2 => Self::Drop,

@@ -16,17 +16,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
-use aya_obj::programs::XdpAttachType;
 use firewall_agent::{
     dataplane::{
-        AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, SlotImage,
+        AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, Rehearsal,
+        Rehearsing, SlotImage,
     },
     prefix_set::{Change, Members},
     settings::TableSettings,
 };
 use firewall_common::{
-    abi::{ABI_VERSION, SLOTS, names},
+    abi::{ABI_VERSION, SLOTS},
     cell::{Cell, Mode},
     control::ClockScale,
     counters::Hook,
@@ -35,7 +34,7 @@ use firewall_common::{
 };
 
 use crate::{
-    engine::Interface,
+    engine::{Interface, Judged},
     mounts::{PINS, STATE},
     random::Random,
 };
@@ -51,16 +50,14 @@ const RULE_COUNTERS: u32 = 2048;
 /// More than any answer has.
 const ANSWER_BYTES: usize = 256;
 
-/// More than any frame of [`Bench::contend`] and its answer have.
-const FRAME_BYTES: usize = 512;
 /// Between two rounds of ending flows in [`Bench::contend`].
 const CONTENTION_PAUSE: Duration = Duration::from_millis(1);
 
 /// A loaded dataplane.
 pub struct Bench {
     dataplane: KernelDataplane,
-    ingress: Xdp,
-    egress: SchedClassifier,
+    ingress: Rehearsal,
+    egress: Rehearsal,
     tables: Tables,
     /// Interface indices by slot.
     interfaces: [u32; 4],
@@ -86,16 +83,15 @@ impl Bench {
                 list_blocks: 4096,
             },
             clock_from_cell: true,
+            rehearsing: Rehearsing::Told,
         };
         let pins = settings.pin_directory.join(format!("v{ABI_VERSION}"));
         let mut dataplane = KernelDataplane::new(settings);
         dataplane.adopt_or_create().expect("the dataplane loads");
         let interfaces = attach(&mut dataplane);
-        let ingress = Xdp::from_pin(pins.join(names::XDP_ENTRY), XdpAttachType::Interface);
-        let egress = SchedClassifier::from_pin(pins.join(names::TC_ENTRY));
         Self {
-            ingress: ingress.expect("a pinned program"),
-            egress: egress.expect("a pinned program"),
+            ingress: dataplane.rehearsal(Hook::Ingress).expect("a pinned program"),
+            egress: dataplane.rehearsal(Hook::Egress).expect("a pinned program"),
             counters: Counters::open(&pins),
             tables: Tables::open(pins),
             interfaces,
@@ -237,16 +233,16 @@ impl Bench {
     /// Runs the program of a hook on a frame, and finds out by the counters what it has decided.
     ///
     /// # Panics
-    /// Where the counters contradict each other, the frame or the action, and where a frame that was not answered has
+    /// Where the counters contradict each other, the frame, the action or what the program has told, and where a frame that was not answered has
     /// been changed.
     pub fn run(&mut self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Ran {
         self.dataplane.set_clock(now_ticks).expect("a clock");
         let mut out = vec![0; frame.len() + ANSWER_BYTES];
         let index = self.interfaces[usize::from(interface.slot())];
-        let action = match hook {
-            Hook::Ingress => run_xdp(&self.ingress, frame, index, &mut out),
-            Hook::Egress => run_tc(&self.egress, frame, index, &mut out),
-        };
+        let rehearsed = self.program(hook).run(frame, index, Some(&mut out));
+        let rehearsed =
+            rehearsed.unwrap_or_else(|error| panic!("no run at {hook:?} on {frame:02x?}: {error}"));
+        let action = Action::of(hook, rehearsed.action);
         let ran = Ran {
             judged: self.counters.judged(&Packet {
                 hook,
@@ -257,7 +253,16 @@ impl Bench {
             frame: out,
         };
         ran.check(frame);
+        let told = rehearsed.decision.map(Judged::from);
+        assert_eq!(told, Some(ran.judged), "what is told is what is counted");
         ran
+    }
+
+    const fn program(&self, hook: Hook) -> &Rehearsal {
+        match hook {
+            Hook::Ingress => &self.ingress,
+            Hook::Egress => &self.egress,
+        }
     }
 
     /// Runs the programs on frames in random order from two threads at once, and ends flows from a third, until the
@@ -267,16 +272,14 @@ impl Bench {
         self.dataplane.set_clock(now_ticks).expect("a clock");
         let over = AtomicBool::new(false);
         let index = self.interfaces[usize::from(Interface::Eth0.slot())];
+        let programs = [&self.ingress, &self.egress];
         let run = |seed| {
             let (mut random, mut ran) = (Random::new(seed), 0);
-            let mut out = vec![0; FRAME_BYTES];
             while !over.load(Ordering::Relaxed) {
                 let (hook, frame) = random.pick(frames);
-                out.resize(FRAME_BYTES, 0);
-                match hook {
-                    Hook::Ingress => run_xdp(&self.ingress, frame, index, &mut out),
-                    Hook::Egress => run_tc(&self.egress, frame, index, &mut out),
-                };
+                let [ingress, egress] = programs;
+                let program = if *hook == Hook::Ingress { ingress } else { egress };
+                program.run(frame, index, None).expect("a run");
                 ran += 1;
             }
             ran
@@ -310,35 +313,6 @@ impl Bench {
         visited.expect("flow tables");
         flows
     }
-}
-
-fn run_xdp(program: &Xdp, frame: &[u8], index: u32, out: &mut Vec<u8>) -> Action {
-    // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-    let bytes = u32::try_from(frame.len()).expect("a frame");
-    let context = [0, bytes, 0, index, 0, 0];
-    let result = program.test_run(TestRunOptions {
-        data_in: Some(frame),
-        data_out: Some(out),
-        ctx_in: Some(bytemuck::bytes_of(&context)),
-        ..TestRunOptions::default()
-    });
-    let result = result.unwrap_or_else(|error| panic!("no run at ingress on {frame:02x?}: {error}"));
-    out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
-    Action::of_xdp(result.return_value)
-}
-
-fn run_tc(program: &SchedClassifier, frame: &[u8], index: u32, out: &mut Vec<u8>) -> Action {
-    // `struct __sk_buff` up to its eleventh field, ifindex.
-    let context = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, index];
-    let result = program.test_run(TestRunOptions {
-        data_in: Some(frame),
-        data_out: Some(out),
-        ctx_in: Some(bytemuck::bytes_of(&context)),
-        ..TestRunOptions::default()
-    });
-    let result = result.unwrap_or_else(|error| panic!("no run at egress on {frame:02x?}: {error}"));
-    out.truncate(usize::try_from(result.data_size_out).expect("a frame"));
-    Action::of_tc(result.return_value.cast_signed())
 }
 
 const fn normal(slot: u8) -> Cell {

@@ -2,14 +2,14 @@
 
 use std::process::Command;
 
-use nix::sched::{CloneFlags, unshare};
+use firewall_agent::dataplane::isolation;
 
 use crate::{mounts, netns::output};
 
 /// Moves the calling thread for good into a network namespace without a name, and where it may pin.
 pub(super) fn enter() {
     mounts::enter();
-    unshare(CloneFlags::CLONE_NEWNET).expect("root may make namespaces");
+    isolation::enter_network().expect("root may make namespaces");
     for arguments in [
         "link add eth0 type veth peer name eth1",
         "link add other0 type veth peer name other1",

@@ -11,7 +11,7 @@ use std::{
 use firewall_agent::{
     dataplane::{
         Adoption, AttachMode, AttachRequest, AttachedInterface, Dataplane, DataplaneError, KernelDataplane,
-        KernelSettings, Link,
+        KernelSettings, Link, Rehearsing,
     },
     settings::TableSettings,
 };
@@ -98,6 +98,7 @@ impl Wire {
                 list_blocks: 4096,
             },
             clock_from_cell: false,
+            rehearsing: Rehearsing::No,
         }
     }
 

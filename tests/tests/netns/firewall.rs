@@ -1,7 +1,8 @@
 //! The firewall of the suite's host: the real dataplane, without an agent.
 
 use firewall_agent::dataplane::{
-    AttachMode, AttachRequest, CounterSnapshot, Dataplane, KernelDataplane, KernelSettings, SlotImage,
+    AttachMode, AttachRequest, CounterSnapshot, Dataplane, KernelDataplane, KernelSettings, Rehearsing,
+    SlotImage,
 };
 use firewall_agent::settings::TableSettings;
 use firewall_common::{
@@ -45,6 +46,7 @@ impl Firewall {
                 list_blocks: 4096,
             },
             clock_from_cell: false,
+            rehearsing: Rehearsing::No,
         });
         dataplane.adopt_or_create().expect("the dataplane loads");
         let mut firewall = Self {

@@ -18,6 +18,7 @@ mod malformed;
 #[path = "../packet_path/noise.rs"]
 mod noise;
 mod refusal;
+mod replay;
 #[path = "../packet_path/tcp.rs"]
 mod tcp;
 #[path = "../packet_path/udp.rs"]

@@ -4,7 +4,7 @@ mod report;
 mod source;
 mod totals;
 
-use std::path::PathBuf;
+use std::{net::IpAddr, panic::resume_unwind, path::PathBuf, thread, time::Instant};
 
 use clap::ValueEnum;
 use ipnet::IpNet;
@@ -24,7 +24,9 @@ use super::{
 use crate::{
     engine::Sizes,
     policy::model::{Forwarded, ValidPolicy},
-    replay::{Captured, Directions, Outcome, Replay, Replayed, read},
+    replay::{
+        Captured, Directions, KernelEngine, KernelEngineError, Outcome, Replay, ReplayError, Replayed, read,
+    },
     trial::{Subject, Way, verdict_name},
 };
 
@@ -33,16 +35,19 @@ Examples:
   fwctl replay web.pcap --policy rules --host web-1 --local 10.77.2.10
   fwctl replay web.pcapng --policy web.toml --direction in --quiet
   fwctl replay web.pcap --diff old/web.toml new/web.toml --local 10.77.2.10
+  fwctl replay web.pcap --policy rules --host web-1 --local 10.77.2.10 --engine kernel
   tcpdump -w - -c 1000 -i any | fwctl replay - --policy /etc/firewall-agent/policy --host web-1
 
 The packets are judged by the code that the kernel's programs run, in user space, with the capture's own times: flows
 come about, go on and expire as they would have. A capture that says which way packets went (pcapng, `-i any`) needs no
---local. Nothing is sent; no root and no agent are needed.
+--local. Nothing is sent; no root and no agent are needed. With --engine kernel the programs themselves judge, in
+namespaces of their own that end with the command: that needs root, and tells the same, or one of the two is wrong.
 
 With --json each packet is one line, and {\"totals\": …} is the last one.
 
 Exit codes: 0 done; 1 the policy has errors, or with --diff the verdict on some packet changes; 2 the command line is
-wrong, or a file cannot be read to its end (the totals are of what could be read)";
+wrong, or a file cannot be read to its end (the totals are of what could be read); 4 --engine kernel without the right
+to load programs";
 
 /// Buckets of each flow table: room for 229,376 flows.
 const BUCKETS: u32 = 1 << 15;
@@ -68,6 +73,9 @@ pub(super) struct ReplayCapture {
     diff: Vec<PathBuf>,
     #[command(flatten)]
     target: PolicyTarget,
+    /// What judges the packets.
+    #[arg(long, value_enum, default_value_t = Engine::Model)]
+    engine: Engine,
     /// Which way the packets went.
     #[arg(long, value_enum, default_value_t = Direction::Auto)]
     direction: Direction,
@@ -86,6 +94,15 @@ pub(super) struct ReplayCapture {
     /// Show the totals only.
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// What judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// The code of the kernel's programs, in user space: needs no root.
+    Model,
+    /// The programs themselves, run by the kernel in namespaces of their own.
+    Kernel,
 }
 
 /// Which way packets went.
@@ -122,17 +139,56 @@ impl Verdict {
 
 impl ReplayCapture {
     pub(super) fn run(self, output: &mut Output) -> Result<Exit, CliError> {
-        let mut source = Source::open(&self.capture)?;
-        let mut progress = Progress::new();
-        let mut report = Report::new(output);
-        let mut totals = Totals::default();
+        let source = Source::open(&self.capture)?;
         let (files, other) = match self.diff.as_slice() {
             [old, new] => (std::slice::from_ref(old), Some(std::slice::from_ref(new))),
             _ => (self.policy.as_slice(), None),
         };
-        let mut replay = self.replay(files)?;
-        let mut other = other.map(|files| self.replay(files)).transpose()?;
+        let replay = self.replay(files)?;
+        let other = other.map(|files| self.replay(files)).transpose()?;
+        match self.engine {
+            Engine::Model => self.all(source, replay, other, output),
+            Engine::Kernel => self.isolated(source, replay, other, output),
+        }
+    }
+
+    /// Judges all packets by the kernel's programs, on a thread in namespaces of its own.
+    fn isolated(
+        &self,
+        source: Source,
+        replay: Replay,
+        other: Option<Replay>,
+        output: &Output,
+    ) -> Result<Exit, CliError> {
+        thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                KernelEngine::isolate().map_err(|error| no_kernel(&error))?;
+                let replay = self.by_kernel(replay, 0)?;
+                let other = other.map(|other| self.by_kernel(other, 1)).transpose()?;
+                self.all(source, replay, other, output)
+            });
+            work.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+
+    fn by_kernel(&self, replay: Replay, place: u8) -> Result<Replay, CliError> {
+        let local: Vec<IpAddr> = self.hosts().collect();
+        let engine = KernelEngine::start(replay.subject(), self.sizes(), &local, self.stateless, place);
+        Ok(replay.by(engine.map_err(|error| no_kernel(&error))?))
+    }
+
+    fn all(
+        &self,
+        mut source: Source,
+        mut replay: Replay,
+        mut other: Option<Replay>,
+        output: &Output,
+    ) -> Result<Exit, CliError> {
+        let mut progress = Progress::new();
+        let mut report = Report::new(output);
+        let mut totals = Totals::default();
         let mut trouble = None;
+        let started = Instant::now();
         let position = source.position();
         let ended = read(&mut source, &mut |captured| {
             progress.tell(|| position.text(captured.number));
@@ -148,6 +204,7 @@ impl ReplayCapture {
             return Err(trouble);
         }
         totals.is_complete = ended.is_ok();
+        totals.seconds = started.elapsed().as_secs_f64();
         report.totals(&totals, other.is_some())?;
         ended.map_err(|error| CliError::File(format!("{}: {error}", self.capture.display())))?;
         Ok(if totals.changed > 0 { Exit::No } else { Exit::Done })
@@ -156,24 +213,31 @@ impl ReplayCapture {
     fn replay(&self, files: &[PathBuf]) -> Result<Replay, CliError> {
         let policy = self.target.load(files)?;
         let directions = self.directions(&policy);
-        let sizes = Sizes {
+        let subject = Subject::of_policy(policy, self.iface.as_deref(), self.sizes());
+        let mut subject = subject.map_err(|error| CliError::File(error.to_string()))?;
+        for host in self.hosts() {
+            subject.add_local(host);
+        }
+        Ok(Replay::new(subject, directions, self.stateless))
+    }
+
+    const fn sizes(&self) -> Sizes {
+        Sizes {
             buckets: if self.stateless {
                 STATELESS_BUCKETS
             } else {
                 BUCKETS
             },
             list_blocks: LIST_BLOCKS,
-        };
-        let subject = Subject::of_policy(policy, self.iface.as_deref(), sizes);
-        let mut subject = subject.map_err(|error| CliError::File(error.to_string()))?;
-        let hosts = self
-            .local
-            .iter()
-            .filter(|network| network.prefix_len() == network.max_prefix_len());
-        for host in hosts {
-            subject.add_local(host.addr());
         }
-        Ok(Replay::new(subject, directions, self.stateless))
+    }
+
+    /// The host's addresses, as far as they are said one by one.
+    fn hosts(&self) -> impl Iterator<Item = IpAddr> {
+        let networks = self.local.iter();
+        networks
+            .filter(|network| network.prefix_len() == network.max_prefix_len())
+            .map(IpNet::addr)
     }
 
     fn directions(&self, policy: &ValidPolicy) -> Directions {
@@ -229,13 +293,26 @@ impl ReplayCapture {
 }
 
 fn judge(replay: &mut Replay, captured: &Captured<'_>) -> Result<Outcome, CliError> {
-    replay.packet(captured).map_err(|_| {
-        CliError::Usage(
+    replay.packet(captured).map_err(|error| match error {
+        ReplayError::NoLocal => CliError::Usage(
             "the capture does not say which way its packets went; name the host's addresses by --local, or say \
              --direction in"
                 .to_owned(),
-        )
+        ),
+        ReplayError::Kernel(error) => no_kernel(&error.into()),
     })
+}
+
+/// What the kernel has against it.
+fn no_kernel(error: &KernelEngineError) -> CliError {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    CliError::Kernel(text)
 }
 
 /// The word for what became of a packet, where it was judged.

@@ -38,7 +38,7 @@ pub(super) struct Judgement {
 struct Ruling {
     /// `pass`, `drop`, `reject`, or `none`.
     verdict: &'static str,
-    /// Why; where nothing was decided `cut`, `elsewhere` or `link`.
+    /// Why; where nothing was decided `cut`, `elsewhere`, `link` or `length`.
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
@@ -72,6 +72,10 @@ impl Ruling {
             Replayed::Unusable(Unusable::Link(number)) => {
                 none("link", format!("frames of link type {number} are not known here"))
             }
+            Replayed::Unusable(Unusable::NotRun) => none(
+                "length",
+                "the kernel runs no program on a frame of this length".to_owned(),
+            ),
             Replayed::Elsewhere => none("elsewhere", "neither end is an address of this host".to_owned()),
         }
     }
@@ -219,6 +223,20 @@ impl<'a> Report<'a> {
     }
 }
 
+/// How long it took, and packets in a second, where there was time enough to tell.
+fn rate(totals: &Totals) -> String {
+    const LEAST_SECONDS: f64 = 0.1;
+    if totals.seconds < LEAST_SECONDS {
+        return String::new();
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "of a rate, the first digits are of interest"
+    )]
+    let rate = totals.packets as f64 / totals.seconds;
+    format!(" in {:.1} s, {rate:.0} in a second", totals.seconds)
+}
+
 fn totals_text(output: &Output, totals: &Totals, is_diff: bool) -> String {
     let mut table = output.table(&["VERDICT", "REASON", "RULE", ">PACKETS"]);
     for group in totals.sorted() {
@@ -235,7 +253,7 @@ fn totals_text(output: &Output, totals: &Totals, is_diff: bool) -> String {
         text.push_str(&line);
         text.push('\n');
     };
-    line(plural(totals.packets, "packet"));
+    line(format!("{}{}", plural(totals.packets, "packet"), rate(totals)));
     if is_diff {
         line(format!(
             "{} change their verdict",
@@ -257,6 +275,10 @@ fn totals_text(output: &Output, totals: &Totals, is_diff: bool) -> String {
         (
             totals.other_links,
             "not judged: their link type is not known here",
+        ),
+        (
+            totals.not_run,
+            "not judged: the kernel runs no program on frames of their length",
         ),
         (
             totals.cut_behind_headers,

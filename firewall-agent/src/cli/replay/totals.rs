@@ -22,11 +22,15 @@ pub(super) struct Totals {
     pub(super) elsewhere: u64,
     /// Not judged, since they are of a link of another kind.
     pub(super) other_links: u64,
+    /// Not judged, since the kernel runs no program on frames of their length.
+    pub(super) not_run: u64,
     /// On which the verdict changes.
     pub(super) changed: u64,
     /// By verdict before and after.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) changes: BTreeMap<String, u64>,
+    /// How long it took to judge them, in seconds.
+    pub(super) seconds: f64,
     /// Whether the capture could be read to its end.
     pub(super) is_complete: bool,
 }
@@ -49,6 +53,7 @@ impl Totals {
             Replayed::Judged(judged) => judged,
             Replayed::Unusable(Unusable::Cut { .. }) => return self.cut += 1,
             Replayed::Unusable(Unusable::Link(_)) => return self.other_links += 1,
+            Replayed::Unusable(Unusable::NotRun) => return self.not_run += 1,
             Replayed::Elsewhere => return self.elsewhere += 1,
         };
         let verdict = crate::trial::verdict_name(judged.verdict);

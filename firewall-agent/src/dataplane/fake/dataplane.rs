@@ -6,7 +6,7 @@ use firewall_common::{
     abi::{SLOTS, names},
     cell::Cell,
     control::{SlotControl, slot_flags},
-    counters::RuleCounter,
+    counters::{Hook, RuleCounter},
     flow::{BUCKET_WAYS, FlowKey, Inserted},
     image::Block,
     interface::INTERFACE_SLOTS,
@@ -21,8 +21,8 @@ use crate::{
     compile::timeouts::timeouts,
     dataplane::{
         AdoptedSlot, Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot,
-        Dataplane, DataplaneError, EventStream, FlowTable, FlowView, Link, Listener, LoadedSlot, MapUsage,
-        NetworkChanges, SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover, Unloaded,
+        Dataplane, DataplaneError, DryRun, EventStream, FlowTable, FlowView, Link, Listener, LoadedSlot,
+        MapUsage, NetworkChanges, SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover, Unloaded,
         flow_scan::{FlowContext, delete, scan},
         generation::checked_header,
         image_digest,
@@ -127,6 +127,11 @@ impl Dataplane for FakeDataplane {
 
     fn spare_slot(&mut self, _: u32) -> Result<Option<SpareSlot>, DataplaneError> {
         // There is no verifier here.
+        Ok(None)
+    }
+
+    fn dry_run(&self, _: u8, _: Hook) -> Result<Option<DryRun>, DataplaneError> {
+        // There are no programs here.
         Ok(None)
     }
 

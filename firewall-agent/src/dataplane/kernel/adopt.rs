@@ -80,7 +80,11 @@ fn create(
     let options = options(settings);
     let programs = Programs::load(&options, &pins)?;
     let maps = Maps::open(&pins)?;
-    let clock = KernelClock::measure(programs.admin.as_fd())?;
+    let clock = if settings.clock_from_cell {
+        KernelClock::set_by_hand()
+    } else {
+        KernelClock::measure(programs.admin.as_fd())?
+    };
     // The version comes with the rest, last of all: a set without it is not adopted.
     maps.control.initialise(&Control {
         seed: random_seed()?,

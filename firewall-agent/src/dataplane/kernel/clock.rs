@@ -2,6 +2,7 @@
 
 use std::{os::fd::BorrowedFd, thread, time::Duration};
 
+use bytemuck::Zeroable;
 use firewall_common::{admin::Response, control::ClockScale};
 use nix::time::{ClockId, clock_gettime};
 
@@ -60,6 +61,11 @@ impl KernelClock {
             return Self::measure(admin);
         }
         Ok(Self::at(&read_clock(admin)?, jiffies_per_second))
+    }
+
+    /// One that user space sets, and whose rate is therefore a matter of taste: that of [`crate::engine::HostEngine`].
+    pub(super) fn set_by_hand() -> Self {
+        Self::at(&Response::zeroed(), ClockScale::TYPICAL.jiffies_per_second)
     }
 
     const fn at(reading: &Response, jiffies_per_second: u32) -> Self {

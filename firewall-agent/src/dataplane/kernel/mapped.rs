@@ -140,10 +140,40 @@ impl MappedControl {
         })
     }
 
+    /// Sets the secret of the flow table's hash. Only while there are no flows.
+    pub(super) fn set_seed(&self, seed: [u64; 4]) {
+        // SAFETY: as for reading; no program runs meanwhile.
+        unsafe { (&raw mut (*self.place()).seed).write_volatile(seed) };
+    }
+
     /// Sets the clock of programs that take the time from here.
     pub(super) fn set_clock(&self, ticks: u32) {
         // SAFETY: as for reading; a word of four bytes is written in one go.
         unsafe { (&raw mut (*self.place()).clock_cell_ticks).write_volatile(ticks) };
+    }
+}
+
+/// The last decision that was told.
+#[derive(Debug)]
+pub(super) struct MappedTold(Shared<u64>);
+
+impl MappedTold {
+    pub(super) fn map(map: BorrowedFd<'_>) -> io::Result<Self> {
+        Shared::map(map, 1).map(Self)
+    }
+
+    fn word(&self) -> &AtomicU64 {
+        // SAFETY: the mapping holds one word, aligned to 8 bytes, and lives as long as `self`; this process accesses it
+        // atomically.
+        unsafe { AtomicU64::from_ptr(self.0.memory.as_mut_ptr().cast()) }
+    }
+
+    pub(super) fn clear(&self) {
+        self.word().store(0, Ordering::Release);
+    }
+
+    pub(super) fn read(&self) -> u64 {
+        self.word().load(Ordering::Acquire)
     }
 }
 

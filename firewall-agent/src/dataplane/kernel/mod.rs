@@ -9,10 +9,12 @@ mod attach;
 mod bans;
 mod clock;
 mod counters;
+mod dry_run;
 mod ethtool;
 mod flow_map;
 mod flows;
 mod interfaces;
+pub mod isolation;
 mod links;
 mod lists;
 mod mapped;
@@ -21,6 +23,7 @@ mod netlink;
 mod object;
 mod pins;
 mod programs;
+mod rehearsal;
 mod routes;
 mod session;
 mod slots;
@@ -34,7 +37,14 @@ mod usage;
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 use aya::maps::RingBuf;
-use firewall_common::{abi::SLOTS, abi::names, cell::Cell, flow::FlowKey, image::Block};
+use firewall_common::{
+    abi::{SLOTS, names},
+    cell::Cell,
+    counters::Hook,
+    flow::FlowKey,
+    image::Block,
+    interface::{InterfaceRecord, LinkType},
+};
 
 use super::{
     Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot, Dataplane,
@@ -45,6 +55,8 @@ use crate::{
     prefix_set::{Change, Members},
     settings::{Settings, TableSettings},
 };
+pub use dry_run::{DryRun, ImageIdentity};
+pub use rehearsal::{LOOPBACK_INDEX, Rehearsal, Rehearsed, Rehearsing};
 use session::Session;
 pub use spare::SpareSlot;
 pub(crate) use sys::{give_back_memory, hold_little_memory};
@@ -61,6 +73,8 @@ pub struct KernelSettings {
     /// The programs take the time from the control record, which [`KernelDataplane::set_clock`] sets: for tests and
     /// replay.
     pub clock_from_cell: bool,
+    /// Whether the programs judge the host's packets, or rehearse.
+    pub rehearsing: Rehearsing,
 }
 
 impl From<&Settings> for KernelSettings {
@@ -70,6 +84,7 @@ impl From<&Settings> for KernelSettings {
             state_directory: settings.state_dir.clone(),
             tables: settings.tables,
             clock_from_cell: false,
+            rehearsing: Rehearsing::No,
         }
     }
 }
@@ -95,6 +110,34 @@ impl KernelDataplane {
     pub fn set_clock(&self, ticks: u32) -> Result<(), DataplaneError> {
         self.session()?.maps.control.set_clock(ticks);
         Ok(())
+    }
+
+    /// Sets the secret of the flow table's hash, which says what flow gives way to which. For replays that are compared.
+    pub fn set_seed(&self, seed: [u64; 4]) -> Result<(), DataplaneError> {
+        self.session()?.maps.control.set_seed(seed);
+        Ok(())
+    }
+
+    /// Has `lo` stand in for an interface of this number and kind: for rehearsals, whose interfaces need not exist.
+    pub fn let_loopback_be(&mut self, slot: u8, link_type: LinkType) -> Result<(), DataplaneError> {
+        let record = InterfaceRecord {
+            index: LOOPBACK_INDEX,
+            slot,
+            link_type: link_type as u8,
+            reserved: 0,
+        };
+        let interfaces = &mut self.session_mut()?.maps.interfaces;
+        interfaces.register(record, "lo").map(drop)
+    }
+
+    /// Gives the host addresses that no interface has.
+    pub fn add_local_addresses(&mut self, addresses: &[IpAddr]) -> Result<(), DataplaneError> {
+        session::enter_local(self.session_mut()?, addresses)
+    }
+
+    /// The programs of a hook, to be put to frames, where the dataplane is there for that.
+    pub fn rehearsal(&self, hook: Hook) -> Result<Rehearsal, DataplaneError> {
+        Rehearsal::open(&self.session()?.pins, hook)
     }
 
     fn session(&self) -> Result<&Session, DataplaneError> {
@@ -143,6 +186,12 @@ impl Dataplane for KernelDataplane {
         // The programs are loaded; what that took is not needed until the next policy but one.
         give_back_memory();
         installed
+    }
+
+    fn dry_run(&self, slot: u8, hook: Hook) -> Result<Option<DryRun>, DataplaneError> {
+        let session = self.session()?;
+        session.slots.check_loaded(&session.control(), slot)?;
+        DryRun::new(&session.pins, &session.options, slot, hook).map(Some)
     }
 
     fn load_lists(&mut self, slot: u8, members: &Members) -> Result<(), DataplaneError> {

@@ -1,11 +1,15 @@
 //! The compiled-in eBPF object, and how it is loaded.
 
-use std::{panic::resume_unwind, path::Path, thread};
+use std::{
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use aya::{Ebpf, EbpfLoader, programs::Program};
 use firewall_common::{abi::names, counters::REASON_ENTRIES, flow::BUCKET_WAYS};
 
-use super::pins::Pins;
+use super::{pins::Pins, rehearsal::Rehearsing};
 use crate::{OBJECT, dataplane::DataplaneError, settings::TableSettings};
 
 /// Share of the table's places that its flows take when it is as full as the settings say. Fuller, and too many
@@ -54,11 +58,23 @@ pub(super) struct LoadOptions {
     pub(super) sizes: MapSizes,
     /// The programs take the time from the control record.
     pub(super) clock_from_cell: bool,
+    /// What they tell and write.
+    pub(super) rehearsing: Rehearsing,
 }
 
 impl LoadOptions {
     /// Reads the object: shared maps are those that are pinned, or made and pinned; programs are not loaded yet.
     pub(super) fn open(&self, pins: &Pins, image: Option<ImageMap<'_>>) -> Result<Ebpf, DataplaneError> {
+        self.open_with(pins, image, &[])
+    }
+
+    /// The same, with maps that are pinned elsewhere than the shared ones of their names.
+    pub(super) fn open_with(
+        &self,
+        pins: &Pins,
+        image: Option<ImageMap<'_>>,
+        own: &[(&'static str, PathBuf)],
+    ) -> Result<Ebpf, DataplaneError> {
         let clock = u8::from(self.clock_from_cell);
         let mut loader = EbpfLoader::new();
         loader
@@ -72,7 +88,11 @@ impl LoadOptions {
             .map_max_entries(names::BANS_V4, self.sizes.bans)
             .map_max_entries(names::BANS_V6, self.sizes.bans)
             .map_max_entries(names::LIST_BLOCKS, self.sizes.list_blocks)
-            .override_global(names::CLOCK_FROM_CELL, &clock, true);
+            .override_global(names::CLOCK_FROM_CELL, &clock, true)
+            .override_global(names::REHEARSAL, self.rehearsing.kind(), true);
+        for (name, path) in own {
+            loader.map_pin_path(name, path.clone());
+        }
         if let Some(image) = image {
             loader
                 .map_pin_path(names::IMAGE, image.path.to_owned())

@@ -89,7 +89,7 @@ pub(super) struct Chains {
 }
 
 /// Those that every slot uses.
-const SHARED: Chains = Chains {
+pub(super) const SHARED: Chains = Chains {
     xdp: &XDP_SHARED_PROGRAMS,
     tc: &TC_SHARED_PROGRAMS,
 };
@@ -164,7 +164,7 @@ pub(super) fn are_filled(
 }
 
 /// A loaded program of the object.
-fn loaded<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a ProgramFd, DataplaneError> {
+pub(super) fn loaded<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a ProgramFd, DataplaneError> {
     ebpf.program(name)
         .ok_or(DataplaneError::MissingProgram { program: name })?
         .fd()

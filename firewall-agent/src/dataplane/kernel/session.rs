@@ -363,6 +363,15 @@ impl Session {
     }
 }
 
+/// Enters addresses in the table of local ones, whatever the interfaces have.
+pub(super) fn enter_local(session: &mut Session, addresses: &[IpAddr]) -> Result<(), DataplaneError> {
+    for address in addresses {
+        let entered = session.maps.local_addresses.insert(address_key(*address), 1, 0);
+        entered.map_err(map("write", names::LOCAL_ADDRESSES))?;
+    }
+    Ok(())
+}
+
 /// The programs' key of an address: IPv4 as `::ffff:a.b.c.d`.
 fn address_key(address: IpAddr) -> AddressKey {
     let v6 = match address {
@@ -391,6 +400,7 @@ pub(super) fn options(settings: &KernelSettings) -> LoadOptions {
     LoadOptions {
         sizes: (&settings.tables).into(),
         clock_from_cell: settings.clock_from_cell,
+        rehearsing: settings.rehearsing,
     }
 }
 

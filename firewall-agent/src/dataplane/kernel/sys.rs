@@ -149,6 +149,52 @@ pub(super) fn test_run(program: BorrowedFd<'_>, packet: &mut [u8]) -> io::Result
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
+struct TestRunInAttributes {
+    run: TestRunAttributes,
+    context_bytes_in: u32,
+    context_bytes_out: u32,
+    context_in: u64,
+    context_out: u64,
+}
+
+/// Runs a program once on a frame, in the context that these words are the start of; returns its code. With `out`, that
+/// is cut to what the program has made of the frame.
+pub(super) fn test_run_in(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    context: &[u32],
+    mut out: Option<&mut Vec<u8>>,
+) -> io::Result<u32> {
+    let length = |bytes: usize| u32::try_from(bytes).map_err(io::Error::other);
+    let (bytes_out, data_out) = match &mut out {
+        Some(out) => (length(out.len())?, address_mut(out.as_mut_slice())),
+        None => (0, 0),
+    };
+    let mut attributes = TestRunInAttributes {
+        run: TestRunAttributes {
+            program: number(program),
+            returned: 0,
+            bytes_in: length(frame.len())?,
+            bytes_out,
+            data_in: address(frame),
+            data_out,
+            repeat: 1,
+            duration: 0,
+        },
+        context_bytes_in: length(size_of_val(context))?,
+        context_bytes_out: 0,
+        context_in: address(context),
+        context_out: 0,
+    };
+    bpf(Command::TestRun, &mut attributes)?;
+    if let Some(out) = out {
+        out.truncate(attributes.run.bytes_out as usize);
+    }
+    Ok(attributes.run.returned)
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
 struct LinkCreateAttributes {
     program: u32,
     target: u32,

@@ -7,7 +7,8 @@ use aya::programs::{ProgramFd, ProgramInfo};
 use firewall_agent::{
     compile::compile,
     dataplane::{
-        AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, SlotImage,
+        AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, Rehearsing,
+        SlotImage,
     },
     policy::model::ValidPolicy,
     prefix_set::Change,
@@ -75,6 +76,7 @@ impl Firewall {
                 ..defaults
             },
             clock_from_cell,
+            rehearsing: Rehearsing::No,
         });
         dataplane.adopt_or_create()?;
         let set = pins.path().join(format!("agent/v{ABI_VERSION}"));
