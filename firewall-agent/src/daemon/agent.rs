@@ -12,6 +12,7 @@ use super::{
     bans::BanBook,
     chain::chain,
     confirm::{Ended, Unconfirmed},
+    cross_check::DryRuns,
     event_feed::EventFeed,
     in_force::InForce,
     kernel::Kernel,
@@ -84,6 +85,8 @@ pub struct Agent {
     ended: Mutex<Option<Ended>>,
     /// Log events on their way to those who watch.
     pub(super) events: EventFeed,
+    /// Taken before all other locks.
+    pub(super) dry_runs: Mutex<DryRuns>,
 }
 
 impl Agent {
@@ -112,6 +115,7 @@ impl Agent {
             history_head,
             ended: Mutex::new(None),
             events: EventFeed::new(),
+            dry_runs: Mutex::default(),
         }
     }
 

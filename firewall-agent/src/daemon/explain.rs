@@ -10,27 +10,50 @@ use firewall_common::{
     interface::LinkType,
     wire::protocol,
 };
-use nix::ifaddrs::getifaddrs;
 
-use super::{agent::Agent, in_force::InForce, kernel::Kernel, report::kernel_failure};
+use super::{
+    agent::Agent,
+    cross_check::{self, Asked, DryRuns},
+    in_force::InForce,
+    kernel::Kernel,
+    report::kernel_failure,
+};
 use crate::{
     control::protocol::{Enforcing, Failure, FailureKind},
     dataplane::{AttachedInterface, FlowTable, FlowView},
     engine::Sizes,
     policy::model::ValidPolicy,
-    trial::{Explanation, KnownFlow, NOW_TICKS, Question, Subject, Surroundings, explain, frame},
+    trial::{
+        Explanation, KnownFlow, NOW_TICKS, Question, Subject, Surroundings, asked_frame, explain, frame,
+    },
 };
 
 /// Blocks for the members of block lists: as many as a million random addresses of both families take.
 const LIST_BLOCKS: u32 = 1 << 19;
 
 impl Agent {
-    /// Explains what becomes of a packet. The image, the lists and the mode are read from the kernel; nothing there
-    /// changes.
-    pub fn explain(&self, mut question: Question) -> Result<Explanation, Failure> {
+    /// Explains what becomes of a packet. The image, the lists and the mode are read from the kernel, and its programs are
+    /// asked the same; nothing there changes.
+    pub fn explain(&self, question: Question) -> Result<Explanation, Failure> {
         question
             .check()
             .map_err(|error| Failure::new(FailureKind::BadRequest, error.to_string()))?;
+        let mut runs = self.dry_runs();
+        let (explanation, is_settled) = self.explain_once(question.clone(), &mut runs)?;
+        if is_settled {
+            return Ok(explanation);
+        }
+        // A packet may have changed its flow between two looks at the tables.
+        Ok(self.explain_once(question, &mut runs)?.0)
+    }
+
+    /// Explains, and says whether the kernel agrees, where it could be asked.
+    fn explain_once(
+        &self,
+        mut question: Question,
+        runs: &mut DryRuns,
+    ) -> Result<(Explanation, bool), Failure> {
+        let prepared = self.prepare_dry_run(runs, question.way.hook());
         // No change goes on meanwhile, so that the kernel holds what is known to be in force.
         let _quiet = self.lock_editor();
         let in_force = self.in_force();
@@ -46,8 +69,16 @@ impl Agent {
         let mut kernel = self.kernel();
         let interface = interface(&kernel, &mut question)?;
         let (subject, around) = live(&mut kernel, &in_force, &question, interface.as_ref(), is_banned)?;
+        let frame = asked_frame(&question, &around);
+        let asked = match prepared {
+            Ok(()) => cross_check::ask(runs, &kernel, &subject, &question, interface.as_ref(), &frame),
+            Err(error) => Err(error),
+        };
         drop(kernel);
-        Ok(explain(&subject, &label(&in_force), &question, &around))
+        let asked = asked.unwrap_or_else(|error| Asked::Impossible(kernel_failure(&error).message));
+        let mut explanation = explain(&subject, &label(&in_force), &question, &around);
+        let is_settled = cross_check::enter(&mut explanation, asked);
+        Ok((explanation, is_settled))
     }
 }
 
@@ -97,7 +128,7 @@ fn live(
     }
     subject.set_mode(mode);
     subject.set_interface_slot(interface.map_or(0, |interface| interface.slot));
-    let local = own_addresses();
+    let local: Vec<IpAddr> = dataplane.local_addresses().map_err(failed)?.into_iter().collect();
     for address in &local {
         subject.add_local(*address);
     }
@@ -121,20 +152,6 @@ fn live(
         local,
     };
     Ok((subject, around))
-}
-
-/// The addresses of this host; none where the kernel does not tell.
-fn own_addresses() -> Vec<IpAddr> {
-    let Ok(interfaces) = getifaddrs() else {
-        return Vec::new();
-    };
-    interfaces
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        })
-        .collect()
 }
 
 /// The live flow between the packet's ends.

@@ -9,6 +9,7 @@ mod change;
 mod command;
 mod commit;
 mod confirm;
+mod cross_check;
 mod describe;
 mod disabled;
 mod edits;

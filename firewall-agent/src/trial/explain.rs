@@ -40,6 +40,20 @@ pub struct Tried {
     pub unmet: Vec<String>,
 }
 
+/// What the kernel's own programs say of a packet, over the live tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrossCheck {
+    /// Whether that is what the explanation says.
+    pub agrees: bool,
+    /// `pass`, `drop` or `reject`.
+    pub verdict: String,
+    /// Name of the reason.
+    pub reason: String,
+    /// The deciding rule, or a default such as `(default in)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
 /// The verdict on a packet, and the way there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
@@ -66,6 +80,13 @@ pub struct Explanation {
     /// What the walk over the rules says, where it differs from the verdict path: one of the two is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disagreement: Option<String>,
+    /// What the kernel's programs say, where they were asked. Where that is something else, one of the two is wrong, or
+    /// the tables have changed twice meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<CrossCheck>,
+    /// Why the kernel's programs could not be asked of what is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchecked: Option<String>,
 }
 
 /// Has the engine judge a packet, and says why it does so. A live flow has to be in the engine's table already.
@@ -84,12 +105,14 @@ pub fn explain(subject: &Subject, policy: &str, question: &Question, around: &Su
         origin: judged.origin.as_deref().map(str::to_owned),
         rules: tried(subject, question, &walked),
         disagreement: disagreement(subject, &judged, &walked, around),
+        kernel: None,
+        unchecked: None,
         steps: walked.steps,
     }
 }
 
 /// The first packet of a connection, or the next one of the live flow.
-fn asked_frame(question: &Question, around: &Surroundings) -> Vec<u8> {
+pub(crate) fn asked_frame(question: &Question, around: &Surroundings) -> Vec<u8> {
     frame(question, around.flow.as_ref().is_none_or(|flow| flow.is_opening))
 }
 

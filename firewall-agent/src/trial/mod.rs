@@ -9,8 +9,8 @@ mod question;
 mod subject;
 mod walk;
 
-pub(crate) use explain::verdict_name;
-pub use explain::{Explanation, NOW_TICKS, Step, Tried, explain};
+pub use explain::{CrossCheck, Explanation, NOW_TICKS, Step, Tried, explain};
+pub(crate) use explain::{asked_frame, verdict_name};
 pub use packet::frame;
 pub use question::{Question, QuestionError, Way};
 pub use subject::{Subject, SubjectError, Verdicted};

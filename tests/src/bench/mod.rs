@@ -11,15 +11,17 @@ mod sheet;
 mod tables;
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use firewall_agent::{
     dataplane::{
-        AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, Rehearsal,
-        Rehearsing, SlotImage,
+        AttachMode, AttachRequest, Dataplane, FlowTable, ImageIdentity, KernelDataplane, KernelSettings,
+        Rehearsal, Rehearsing, SlotImage,
     },
     prefix_set::{Change, Members},
     settings::TableSettings,
@@ -35,6 +37,7 @@ use firewall_common::{
 
 use crate::{
     engine::{Interface, Judged},
+    map_contents::map_contents,
     mounts::{PINS, STATE},
     random::Random,
 };
@@ -64,6 +67,9 @@ pub struct Bench {
     /// The dataplane's slots by the tests' slots.
     slots: [Option<u8>; SLOTS],
     counters: Counters,
+    /// By hook.
+    dry_runs: [Option<(ImageIdentity, Rehearsal)>; 2],
+    pins: PathBuf,
     /// Number of whoever has the bench now.
     turn: u64,
 }
@@ -93,7 +99,9 @@ impl Bench {
             ingress: dataplane.rehearsal(Hook::Ingress).expect("a pinned program"),
             egress: dataplane.rehearsal(Hook::Egress).expect("a pinned program"),
             counters: Counters::open(&pins),
-            tables: Tables::open(pins),
+            tables: Tables::open(pins.clone()),
+            dry_runs: [None, None],
+            pins,
             interfaces,
             slots: [None; SLOTS],
             turn: 0,
@@ -256,6 +264,34 @@ impl Bench {
         let told = rehearsed.decision.map(Judged::from);
         assert_eq!(told, Some(ran.judged), "what is told is what is counted");
         ran
+    }
+
+    /// What the programs would decide now on a frame, by those that write nothing.
+    ///
+    /// # Panics
+    /// Where they come to no decision.
+    pub fn dry_run(&mut self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Judged {
+        self.dataplane.set_clock(now_ticks).expect("a clock");
+        let in_force = self.dataplane.cell().expect("a cell").slot;
+        let wanted = self.dataplane.dry_run(in_force, hook).expect("a loaded slot");
+        let wanted = wanted.expect("there is a kernel");
+        let kept = &mut self.dry_runs[usize::from(hook == Hook::Egress)];
+        if kept.as_ref().is_none_or(|(image, _)| *image != wanted.image()) {
+            *kept = Some((wanted.image(), wanted.load().expect("the programs load")));
+        }
+        let (_, programs) = kept.as_ref().expect("they were loaded");
+        let index = self.interfaces[usize::from(interface.slot())];
+        let ran = programs.run(frame, index, None).expect("a run");
+        ran.decision.expect("a decision").into()
+    }
+
+    /// Everything that the shared maps hold.
+    ///
+    /// # Panics
+    /// Where they cannot be read.
+    #[must_use]
+    pub fn map_contents(&self) -> BTreeMap<String, Vec<u8>> {
+        map_contents(&self.pins).expect("maps can be read")
     }
 
     const fn program(&self, hook: Hook) -> &Rehearsal {

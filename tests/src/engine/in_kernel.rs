@@ -1,6 +1,6 @@
 //! The packet path in the kernel: the real programs, run by `BPF_PROG_TEST_RUN`.
 
-use std::{net::IpAddr, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
 
 use firewall_agent::{
     dataplane::{FlowTable, SlotImage},
@@ -59,6 +59,19 @@ impl InKernel {
     #[must_use]
     pub fn live_flows(&self) -> Vec<(FlowTable, FlowKey, u16)> {
         self.with(|bench| bench.live_flows())
+    }
+
+    /// See [`Bench::dry_run`].
+    #[must_use]
+    pub fn dry_run(&self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Judged {
+        let frame = frame.to_vec();
+        self.with(move |bench| bench.dry_run(&frame, interface, hook, now_ticks))
+    }
+
+    /// See [`Bench::map_contents`].
+    #[must_use]
+    pub fn map_contents(&self) -> BTreeMap<String, Vec<u8>> {
+        self.with(|bench| bench.map_contents())
     }
 
     /// Runs the program of a hook on a frame: verdict, and what the program has made of the frame.

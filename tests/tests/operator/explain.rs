@@ -11,7 +11,14 @@ fn explanations_follow_what_is_in_force_and_change_nothing() {
         &format!("{WEB}\n[[blocklist]]\nname = \"drop\"\nfile = \"drop.txt\"\n"),
     );
     site.said("reload");
-    let ask = |words: &str| site.json(&format!("explain {words}"));
+    let ask = |words: &str| {
+        let answer = site.json(&format!("explain {words}"));
+        assert_eq!(answer["kernel"]["agrees"], true, "{answer}");
+        for field in ["verdict", "reason", "rule"] {
+            assert_eq!(answer["kernel"][field], answer[field], "{answer}");
+        }
+        answer
+    };
 
     let listener = site.listen(443);
     let mut client = site.connect(STRANGER, 443).expect("the site is open");
@@ -77,6 +84,11 @@ fn explanations_follow_what_is_in_force_and_change_nothing() {
     assert!(banned["disagreement"].is_null(), "{banned}");
     let live = ask(&format!("in tcp {STRANGER}:{port} {SERVER}:443"));
     assert_eq!(live["reason"], "banned", "a live flow is judged again: {live}");
+
+    site.said("panic");
+    let dropped = ask(&format!("in tcp {STRANGER}:51000 {SERVER}:80"));
+    assert_eq!(dropped["reason"], "panic", "{dropped}");
+    site.said("panic off");
 
     let unknown = site.fwctl(&format!(
         "explain in tcp {STRANGER}:51000 {SERVER}:443 --iface eth9"

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod contention;
+mod dry_run;
 #[path = "../packet_path/fragments.rs"]
 mod fragments;
 #[path = "../packet_path/icmp.rs"]

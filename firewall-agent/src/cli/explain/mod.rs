@@ -26,8 +26,12 @@ Examples:
 The packet is the first one of a connection, unless there is a live flow between its ends: then it is the next one of
 that. Nothing is sent, and nothing changes: no flow, counter, limit or event.
 
-Exit codes: 0 answered, whatever the verdict; 1 the policy has errors, or the verdict path and the rules one by one
-disagree (the output says how); 2 the command line is wrong or a file cannot be read; 3 no agent; 4 not allowed";
+What is in force is asked three times: the verdict path in user space, the rules one by one, and the kernel's own
+programs, in a variant that reads the live tables and writes nothing. The first question takes a few seconds, until the
+kernel has verified that variant.
+
+Exit codes: 0 answered, whatever the verdict; 1 the policy has errors, or two of the three disagree (the output says
+how); 2 the command line is wrong or a file cannot be read; 3 no agent; 4 not allowed";
 
 /// Most rules that are shown, unless all are asked for.
 const MOST_RULES: usize = 40;
@@ -79,9 +83,11 @@ impl Explain {
         output.print(&explanation, |output, explanation| {
             text::text(output, explanation, most)
         })?;
-        Ok(match explanation.disagreement {
-            Some(_) => Exit::No,
-            None => Exit::Done,
+        let kernel_agrees = explanation.kernel.as_ref().is_none_or(|kernel| kernel.agrees);
+        Ok(if explanation.disagreement.is_none() && kernel_agrees {
+            Exit::Done
+        } else {
+            Exit::No
         })
     }
 

@@ -30,6 +30,9 @@ pub(super) fn text(output: &Output, explanation: &Explanation, most: usize) -> S
         format!("{}: {}", explanation.reason, explanation.meaning),
     );
     line("policy", explanation.policy.clone());
+    if let Some(kernel) = kernel(output, explanation) {
+        line("kernel", kernel);
+    }
     text.push('\n');
     text.push_str(&steps(output, explanation));
     if !explanation.rules.is_empty() {
@@ -44,6 +47,25 @@ pub(super) fn text(output: &Output, explanation: &Explanation, most: usize) -> S
         );
     }
     text
+}
+
+/// What the kernel's programs say.
+fn kernel(output: &Output, explanation: &Explanation) -> Option<String> {
+    if let Some(why) = &explanation.unchecked {
+        let unchecked = output.paint(Tone::Doubtful, "not asked");
+        return Some(format!("{unchecked}: {why}"));
+    }
+    let check = explanation.kernel.as_ref()?;
+    if check.agrees {
+        return Some("its programs say the same, over the live tables".to_owned());
+    }
+    let bad = output.paint(Tone::Bad, "DISAGREES");
+    let by = check.rule.as_deref().unwrap_or("no rule");
+    Some(format!(
+        "{bad}: its programs say {} ({}) by {by}, over the live tables. Ask again: if they still do, this is a fault of \
+         the program, please report it",
+        check.verdict, check.reason
+    ))
 }
 
 fn steps(output: &Output, explanation: &Explanation) -> String {
