@@ -13,6 +13,8 @@ pub struct SlotControl {
     pub epoch: u32,
     /// Bits of [`slot_flags`].
     pub flags: u32,
+    /// Failsafe TCP ports, as [`crate::image::ImageHeader::management_ports`].
+    pub management_ports: [u16; 4],
     /// Idle time of a flow in ticks, by [`crate::flow::State`].
     pub timeouts_ticks: [u32; STATES],
 }
@@ -102,7 +104,7 @@ impl ClockScale {
     }
 }
 
-const _: () = assert!(size_of::<SlotControl>() == 8 + 4 * STATES && size_of::<Control>().is_multiple_of(8));
+const _: () = assert!(size_of::<SlotControl>() == 16 + 4 * STATES && size_of::<Control>().is_multiple_of(8));
 
 #[cfg(test)]
 mod tests {

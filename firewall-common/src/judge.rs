@@ -15,7 +15,7 @@ mod report;
 mod rules;
 mod spoof;
 
-pub use first::first;
+pub use first::{first, listed};
 pub use live::{Assured, LiveFlows, live};
 pub use report::event;
 

@@ -1,6 +1,7 @@
 //! The entries' work, for either hook: to pass packets of live flows, and to hand everything else on.
 
 use firewall_common::{
+    address::Family,
     bytes::PacketBytes,
     cell::Mode,
     control::slot_flags,
@@ -22,7 +23,7 @@ use crate::{
     hook::HookContext,
     maps::{PLAIN, SCRATCH},
     slot::InForce,
-    steps::go_on,
+    steps::{env, go_on},
     tables::{AssuredFlows, KernelTables},
     tail_call,
 };
@@ -49,7 +50,21 @@ pub(crate) fn plain<C: HookContext>(
         Assured::Unknown if matches!(C::HOOK, Hook::Ingress) => {
             let record = PLAIN.get_ptr_mut(0)?;
             let length = bytes.length() as u32;
-            let root = list_root(in_force, &packet);
+            let mut root = list_root(in_force, &packet);
+            // The look-up for IPv6 is too long for the entry.
+            if root != Entry::NONE && packet.key.family == Family::V4 as u8 {
+                match judge::listed(&env(in_force, &()), &packet, hash, root) {
+                    Some(true) => {
+                        let decision = Decision::by(Reason::Listed);
+                        if !account::makes_event(&decision, C::HOOK, in_force.now_ticks) {
+                            account::count_all(length, interface.slot, &decision, C::HOOK);
+                            return Some(C::action(decision.verdict));
+                        }
+                    }
+                    Some(false) => root = Entry::NONE,
+                    None => {}
+                }
+            }
             // SAFETY: a per-CPU map value; no other program of this hook runs on this CPU meanwhile.
             unsafe {
                 *record = PlainRecord::new(&packet, hash, length, interface.slot, in_force.number, root);

@@ -26,7 +26,10 @@ use crate::{
 pub(crate) type SlotEnv<'a> = Env<'a, SlotImage, AssuredFlows, HalfFlows, KernelTables>;
 
 #[inline(always)]
-pub(crate) const fn env<'a>(in_force: &InForce<'a>, image: &'a SlotImage) -> SlotEnv<'a> {
+pub(crate) const fn env<'a, I>(
+    in_force: &InForce<'a>,
+    image: &'a I,
+) -> Env<'a, I, AssuredFlows, HalfFlows, KernelTables> {
     Env {
         image,
         flows: Table {

@@ -10,6 +10,7 @@ use firewall_common::{
     abi::{ABI_VERSION, SLOTS},
     address::Address,
     cell::{Cell, Mode},
+    classify,
     control::{ClockScale, Control, SlotControl, slot_flags},
     counters::Hook,
     flow::{Inserted, NewFlow, Table, Timeouts},
@@ -127,6 +128,8 @@ impl HostEngine {
         self.control.slots[usize::from(slot)] = SlotControl {
             epoch,
             flags: slot_flags::LOADED,
+            management_ports: classify::header(&SliceImage(image))
+                .map_or([0; 4], |header| header.management_ports()),
             timeouts_ticks,
         };
     }
@@ -356,6 +359,11 @@ impl HostEngine {
         } else {
             let (family, remote) = (packet.key.address_family(), packet.key.remote);
             self.tables.list_root(number, family, remote)
+        };
+        let root = match (root != Entry::NONE).then(|| judge::listed(&env, packet, hash, root)) {
+            Some(Some(true)) => return Some(Decision::by(Reason::Listed)),
+            Some(Some(false)) => Entry::NONE,
+            Some(None) | None => root,
         };
         let record = PlainRecord::new(packet, hash, frame_bytes, interface_slot, number, root);
         judge::first(&env, &record, &mut Work::zeroed())

@@ -77,7 +77,12 @@ pub(super) fn covers<I: Image, A, H, S>(
 
 #[inline(always)]
 pub(super) fn is_management_port(image: &HeaderView<'_>, port: u16) -> bool {
-    let [a, b, c, d] = image.management_ports();
+    is_one_of(image.management_ports(), port)
+}
+
+/// Whether `port` is one of these; zero is none.
+#[inline(always)]
+pub(super) const fn is_one_of([a, b, c, d]: [u16; 4], port: u16) -> bool {
     port != 0 && (port == a || port == b || port == c || port == d)
 }
 

@@ -11,7 +11,7 @@ use crate::{
     flow::FlowKey,
     image::{Chain, NO_BLOCK, UNTAGGED, image_flags},
     opaque::afresh,
-    plain::PlainRecord,
+    plain::{Plain, PlainRecord},
     prefix_set::Entry,
     reason::Reason,
     tables::{Buckets, Image, SlowTables},
@@ -29,7 +29,7 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
 ) -> Option<Decision> {
     let key = &packet.key;
     let family = key.address_family();
-    if is_odd(key, family) || may_have_flow(env, packet) {
+    if is_odd(key, family) || may_have_flow(env, packet.hash, || packet.opens != 0) {
         return None;
     }
     let image = classify::header(env.image)?;
@@ -57,6 +57,27 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     let image = classify::header(env.image)?;
     let record = classify::answer(env.image, &image, &mut work.question)?;
     (record.verdict == Verdict::Drop as u8).then(|| rules::decision(&record))
+}
+
+/// Whether the policy's block lists refuse a plain packet that has come in and that no assured flow knows: what
+/// [`first`] would say of it, without the slot's image. `None` where something comes before the lists. `root` is what
+/// [`SlowTables::list_root`] says.
+#[inline(always)]
+pub fn listed<I, A: Buckets, H: Buckets, S: SlowTables>(
+    env: &Env<'_, I, A, H, S>,
+    packet: &Plain,
+    hash: u64,
+    root: Entry,
+) -> Option<bool> {
+    let key = &packet.key;
+    let family = key.address_family();
+    let is_management =
+        key.protocol == protocol::TCP && failsafe::is_one_of(env.slot.management_ports, key.local_port);
+    let is_of_failsafe = is_management || key.remote_port == failsafe::DNS_PORT;
+    if env.has_bans || is_of_failsafe || is_odd(key, family) || may_have_flow(env, hash, || packet.opens) {
+        return None;
+    }
+    Some(env.slow.is_listed(root, family, key.remote))
 }
 
 /// 1 where the failsafe may let the packet in.
@@ -116,10 +137,15 @@ fn is_odd(key: &FlowKey, family: Family) -> bool {
         || (key.protocol == protocol::UDP && matches!(key.remote_port, 67 | 547))
 }
 
-/// Whether a flow that the entry has not looked for may know the packet.
+/// Whether a flow that the entry has not looked for may know the packet. What it `opens` is read late: the verifier
+/// would keep both kinds apart from there on.
 #[inline(always)]
-fn may_have_flow<I, A: Buckets, H: Buckets, S>(env: &Env<'_, I, A, H, S>, packet: &PlainRecord) -> bool {
-    env.half_flows.may_hold(packet.hash) || (packet.opens != 0 && env.flows.may_hold(packet.hash))
+fn may_have_flow<I, A: Buckets, H: Buckets, S>(
+    env: &Env<'_, I, A, H, S>,
+    hash: u64,
+    opens: impl FnOnce() -> bool,
+) -> bool {
+    env.half_flows.may_hold(hash) || (opens() && env.flows.may_hold(hash))
 }
 
 #[inline(always)]

@@ -16,7 +16,7 @@ use crate::Host;
 
 const WEB: &str = "[[rule]]\nname = \"web\"\nallow = \"tcp/443\"\nfrom = \"any\"\n\n[[rule]]\nname = \"ask\"\nallow = \"tcp/443\"\nto = \"any\"\n";
 
-fn members(addresses: &[IpAddr]) -> Members {
+pub(crate) fn members(addresses: &[IpAddr]) -> Members {
     let mut v4 = Vec::new();
     let mut v6 = Vec::new();
     for address in addresses {

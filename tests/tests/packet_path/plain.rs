@@ -1,5 +1,6 @@
 //! Plain packets, which take the shortest way, against the parser that reads all packets.
 
+use firewall_agent::prefix_set::Members;
 use firewall_common::{
     counters::Hook,
     flow::FlowKey,
@@ -20,6 +21,7 @@ use firewall_tests::{
 
 use crate::{
     Host,
+    lists::members,
     noise::{damage, sound},
 };
 
@@ -125,18 +127,32 @@ fn stranger(random: &mut Random) -> Packet {
     }
 }
 
+/// Some of the places that packets of [`stranger`] come from, those too that something before the lists decides on.
+fn listed() -> Members {
+    let everything_but_clients = nets()
+        .into_iter()
+        .flat_map(|net| [net.manager, net.resolver, net.other, net.server]);
+    let odd = ["0.0.0.0", "224.0.0.1", "ff02::1"].map(|odd| odd.parse().expect("an address"));
+    members(&everything_but_clients.chain(odd).collect::<Vec<_>>())
+}
+
 #[test]
 fn the_short_ways_decide_as_the_whole_path() {
     let seed = seed();
     let mut random = Random::new(seed);
     let mut decided = [0; 3];
-    for options in ["", "[options]\ntcp_midflow_pickup = true\n"] {
+    let pickup = "[options]\ntcp_midflow_pickup = true\n";
+    for (options, lists) in [("", false), (pickup, false), ("", true), (pickup, true)] {
         let rules = format!("{options}{RULES}");
         let mut short = Host::new(&rules);
         let mut whole = Host::new(&rules);
         whole.engine.take_no_short_ways();
         for host in [&mut short, &mut whole] {
-            host.engine.ban(nets()[0].other, 0);
+            if lists {
+                host.engine.load_lists(0, &listed());
+            } else {
+                host.engine.ban(nets()[0].other, 0);
+            }
         }
         for number in 0..FRAMES / 10 {
             let frame = stranger(&mut random).frame();

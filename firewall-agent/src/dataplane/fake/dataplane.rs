@@ -104,6 +104,7 @@ impl Dataplane for FakeDataplane {
             *control = SlotControl {
                 epoch,
                 flags: slot_flags::LOADED,
+                management_ports: [0; 4],
                 timeouts_ticks: timeouts(&image.timers, SCALE),
             };
         }

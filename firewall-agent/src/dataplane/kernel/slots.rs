@@ -173,7 +173,8 @@ impl Slots {
         image: &SlotImage<'_>,
         keep: &[u8],
     ) -> Result<LoadedSlot, DataplaneError> {
-        let needed = checked_header(image.blocks)?.blocks;
+        let header = checked_header(image.blocks)?;
+        let needed = header.blocks;
         if needed > MAX_IMAGE_BLOCKS {
             return Err(DataplaneError::ImageTooLarge {
                 blocks: image.blocks.len(),
@@ -193,6 +194,7 @@ impl Slots {
         let settings = SlotControl {
             epoch,
             flags: slot_flags::LOADED,
+            management_ports: header.management_ports,
             timeouts_ticks: timeouts(&image.timers, clock.scale),
         };
         write_settings(maps, slot, &settings)?;

@@ -206,12 +206,13 @@ fn configuration_text(key: &str, certificate: &str) -> String {
 /// HTTPS requests a second over connections that stay, with and without us.
 fn requests(bench: &Bench, report: &mut Report) -> Result<()> {
     eprintln!("  HTTPS requests");
-    let servers = [Server::bare()?, Server::ours(0)?];
+    let servers = [Server::bare()?, Server::passing()?, Server::ours(0)?];
     let _running = [
         Nginx::start(&servers[0].pair, "bare")?,
-        Nginx::start(&servers[1].pair, "ours")?,
+        Nginx::start(&servers[1].pair, "passing")?,
+        Nginx::start(&servers[2].pair, "ours")?,
     ];
-    let figures = take_turns(bench.effort.rounds, &[0, 1], |place: usize| {
+    let figures = take_turns(bench.effort.rounds, &[0, 1, 2], |place: usize| {
         let mut wrk = servers[place].pair.client.command("wrk");
         let load = [
             "--threads",
@@ -225,8 +226,9 @@ fn requests(bench: &Bench, report: &mut Report) -> Result<()> {
         rate(&text).with_context(|| format!("wrk says {text}"))
     })?;
     let case = Case::new("HTTPS requests", Unit::PerSecond)
-        .ours(figures[1].clone())
+        .ours(figures[2].clone())
         .with(NOTHING, figures[0].clone())
+        .with(PASSING, figures[1].clone())
         .better_than(0.97, NOTHING)
         .note("nginx and wrk, sixteen connections that stay, native XDP");
     report.add(10, case);
