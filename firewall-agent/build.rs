@@ -2,6 +2,8 @@
 //!
 //! `aya-build` is not used: it fixes the compiler flags, and the target CPU has to be `v3` (with the default one
 //! rustc may turn `ctx.data()` into shifts that the verifier refuses).
+#[path = "build/remap.rs"]
+mod remap;
 #[path = "build/strip.rs"]
 mod strip;
 #[path = "build/toolchain.rs"]
@@ -55,13 +57,24 @@ fn main() {
 }
 
 fn build(root: &Path, out_dir: &Path, toolchain: &BpfToolchain) -> Result<PathBuf, String> {
-    // One target directory for all profiles of the host build, so that the object is compiled once.
-    let target_dir = out_dir
+    let profile = out_dir
         .ancestors()
         .find(|path| path.file_name().is_some_and(|name| name == "build"))
+        .and_then(Path::parent);
+    // What is installed is the same wherever it was built: the object's line information has no absolute paths.
+    let is_dist = profile.is_some_and(|profile| profile.ends_with("dist"));
+    // One target directory for the other profiles of the host build, so that the object is compiled once for them.
+    let name = if is_dist { "ebpf-dist" } else { "ebpf" };
+    let target_dir = profile
         .and_then(Path::parent)
-        .and_then(Path::parent)
-        .map_or_else(|| out_dir.join("ebpf"), |target| target.join("ebpf"));
+        .map_or_else(|| out_dir.join(name), |target| target.join(name));
+    let mut flags: Vec<String> = toolchain::RUSTFLAGS
+        .iter()
+        .map(|flag| (*flag).to_owned())
+        .collect();
+    if is_dist {
+        flags.extend(remap::flags(root));
+    }
 
     let mut cargo = toolchain.cargo();
     cargo
@@ -77,7 +90,7 @@ fn build(root: &Path, out_dir: &Path, toolchain: &BpfToolchain) -> Result<PathBu
         ])
         .arg(&target_dir)
         .env("RUSTC_BOOTSTRAP", toolchain::BOOTSTRAPPED_CRATES)
-        .env("CARGO_ENCODED_RUSTFLAGS", toolchain::RUSTFLAGS.join("\u{1f}"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTC_WRAPPER")
         .env_remove("RUSTC_WORKSPACE_WRAPPER");
     if env::var_os("CARGO_FEATURE_EBPF_LOG").is_some() {

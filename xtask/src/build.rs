@@ -1,5 +1,8 @@
 //! `cargo xtask build`: the binaries as they are installed, with the eBPF object inside the agent.
 
+#[path = "../../firewall-agent/build/remap.rs"]
+mod remap;
+
 use anyhow::{Context, Result};
 
 use crate::{
@@ -16,7 +19,7 @@ pub(crate) fn run() -> Result<()> {
         println!("{}", workspace::installed(binary).display());
     }
     let object = workspace::target_dir()
-        .join("ebpf")
+        .join("ebpf-dist")
         .join(setup::toolchain::TARGET)
         .join("release/firewall-ebpf");
     println!("{} (embedded in firewall-agent)", object.display());
@@ -27,6 +30,10 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn dist() -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--profile", workspace::DIST, "--locked"]);
+    cargo.env(
+        "CARGO_ENCODED_RUSTFLAGS",
+        remap::flags(&workspace::root()).join("\u{1f}"),
+    );
     process::run(cargo.args(["--package", "firewall-agent"])).context("the build of what is installed")
 }
 

@@ -1,8 +1,9 @@
-//! `cargo xtask`: set-up, build, lint, test, the 6.1 kernel and the lab. One module per subcommand; each sets up what
+//! `cargo xtask`: set-up, build, the package, lint, test, the 6.1 kernel and the lab. One module per subcommand; each sets up what
 //! it needs before it starts, and set-up that has nothing to do costs next to nothing.
 
 mod bench;
 mod build;
+mod dist;
 mod lab;
 mod lint;
 mod process;
@@ -29,6 +30,8 @@ enum Task {
     Setup,
     /// Build the agent, fwctl and the eBPF object in release mode.
     Build,
+    /// Make the Debian package, with the list of what is in it (SBOM).
+    Dist(dist::Arguments),
     /// Check format, clippy, dependencies (bans, licences, sources, advisories) and documentation.
     Lint,
     /// Bring up the lab, run the demonstration, print its table, and take everything down.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Setup => setup::run(),
         Task::Build => build::run(),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Lint => lint::run(),
         Task::Lab(arguments) => lab::run(&arguments),
         Task::Vm => vm::run(),

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
-    build, lab, lint, process,
+    build, dist, lab, lint, process,
     setup::{self, Part},
     stages::Stages,
     vm, workspace,
@@ -31,6 +31,7 @@ pub(crate) fn run() -> Result<()> {
     let suites = suites()?;
     stages.run("unit and property tests", || unit(&suites));
     stages.run("micro benches, once each", benches);
+    stages.run("package, made twice", dist::twice);
     for suite in &suites.kernel {
         stages.run(&format!("kernel suite {suite}"), || kernel_suite(suite));
     }

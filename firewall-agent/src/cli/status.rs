@@ -105,6 +105,10 @@ fn enforcing(output: &Output, report: &Report) -> String {
             Tone::Doubtful,
             "a policy that was found in the kernel, of which no revision is known",
         ),
+        Enforcing::Nothing => output.paint(
+            Tone::Bad,
+            "nothing: every packet passes until the first `fwctl apply --confirm 60s`",
+        ),
     };
     if report.mode == "normal" {
         return what;

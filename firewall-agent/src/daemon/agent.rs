@@ -3,7 +3,10 @@
 //! Locks are taken in the order editor, bans, kernel, and the snapshots last. A change holds the editor for as long as it
 //! takes, the kernel only while it loads and switches, so that readers never wait for a policy to be checked.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
+    time::Instant,
+};
 
 use firewall_common::cell::Mode;
 use jiff::Timestamp;
@@ -16,6 +19,7 @@ use super::{
     event_feed::EventFeed,
     in_force::InForce,
     kernel::Kernel,
+    log::PacketBudget,
     prepare,
     stamps::Stamps,
 };
@@ -87,6 +91,10 @@ pub struct Agent {
     pub(super) events: EventFeed,
     /// Taken before all other locks.
     pub(super) dry_runs: Mutex<DryRuns>,
+    /// Since when it runs, for what must not depend on a clock that can be set.
+    pub(super) running: Instant,
+    /// How many packets may still go into the log.
+    pub(super) packet_budget: PacketBudget,
 }
 
 impl Agent {
@@ -116,6 +124,8 @@ impl Agent {
             ended: Mutex::new(None),
             events: EventFeed::new(),
             dry_runs: Mutex::default(),
+            running: Instant::now(),
+            packet_budget: PacketBudget::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     agent::{Agent, Editor},
     candidate::{candidate, of_revision},
-    change::{report, unchanged_or},
+    change::{log_rules, report, unchanged_or},
     commit::{Occasion, Window, changes, commit_for},
     confirm::Unconfirmed,
     history::read_revision,
@@ -91,6 +91,7 @@ impl Agent {
         make: impl FnOnce(&Editor, SourceSet) -> Result<(SourceSet, Vec<Write>), Failure>,
     ) -> Result<Changed, Failure> {
         self.refuse_unconfirmed()?;
+        self.refuse_first_without_managers()?;
         let by = &occasion.by;
         let window = self.window(by, how.confirm)?;
         if how.force && window.is_none() {
@@ -188,8 +189,10 @@ impl Agent {
             fallback = record.fallback,
             seconds = record.window_seconds,
             changes = ?differences,
+            generation = after.epoch,
             "a change is in force until it is confirmed"
         );
+        log_rules(&differences, occasion, Some(record.revision));
         let outcome = report(&after, differences, true, warnings);
         self.set_in_force(after);
         let unconfirmed = Unconfirmed {

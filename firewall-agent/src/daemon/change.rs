@@ -20,6 +20,7 @@ impl Agent {
         let mut editor = self.lock_editor();
         let outcome = self
             .refuse_unconfirmed()
+            .and_then(|()| self.refuse_first_without_managers())
             .and_then(|()| prepare(self.sources_on_disk(), &self.settings).map_err(PrepareError::failure))
             .and_then(|prepared| {
                 self.refuse_lock_out(by, &prepared.policy, &prepared.image, &self.in_force())?;
@@ -44,6 +45,7 @@ impl Agent {
     /// An edit would put other changes of the files in force, too.
     pub(super) fn refuse_pending_files(&self, sources: &SourceSet) -> Result<(), Failure> {
         self.refuse_unconfirmed()?;
+        self.refuse_nothing_filtered()?;
         if self.in_force().has_files(&files(sources)) {
             return Ok(());
         }
@@ -86,12 +88,37 @@ impl Agent {
             revision = after.revision.as_ref().map(|revision| revision.number),
             policy = after.hash_text(),
             changes = ?differences,
+            generation = after.epoch,
             "the policy has changed"
+        );
+        log_rules(
+            &differences,
+            occasion,
+            after.revision.as_ref().map(|revision| revision.number),
         );
         let outcome = report(&after, differences, true, warnings);
         self.follow_history(editor);
         self.set_in_force(after);
         Ok(outcome)
+    }
+}
+
+/// Most rules of one change that have a line each in the log.
+const RULES_LOGGED: usize = 100;
+
+/// A line for each rule that a change concerns, so that the journal knows it by the rule's name.
+pub(super) fn log_rules(differences: &[String], occasion: &Occasion, revision: Option<u64>) {
+    let of_rules = differences.iter().filter_map(|line| line.split_once(" rule "));
+    for (change, rule) in of_rules.take(RULES_LOGGED) {
+        tracing::info!(
+            uid = occasion.by.uid,
+            user = occasion.by.user,
+            cause = occasion.cause.name(),
+            revision,
+            rule,
+            change,
+            "{change} rule {rule}"
+        );
     }
 }
 

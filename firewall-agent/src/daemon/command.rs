@@ -11,9 +11,9 @@ use std::{
 use aya::util::KernelVersion;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use nix::unistd::Uid;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::{RunError, chain, run};
+use super::{RunError, chain, log, run};
 use crate::{
     control::{AccessError, AccessRules},
     dataplane::{Dataplane, DataplaneError, KernelDataplane, KernelSettings, Unloaded, hold_little_memory},
@@ -24,9 +24,6 @@ use crate::{
 /// What the log level is taken from; the syntax is that of `tracing_subscriber`'s filters, such as `info` or
 /// `warn,firewall_agent::packet=info`.
 const LOG_VARIABLE: &str = "FIREWALL_AGENT_LOG";
-
-/// Set by systemd where standard error goes to the journal, which knows time and level by itself.
-const JOURNAL_VARIABLE: &str = "JOURNAL_STREAM";
 
 /// The oldest kernel that the programs are tested on.
 const LEAST_KERNEL: KernelVersion = KernelVersion::new(6, 1, 0);
@@ -46,8 +43,8 @@ struct Arguments {
     /// The settings.
     #[arg(long, global = true, default_value = DEFAULT_PATH, value_name = "PATH")]
     settings: PathBuf,
-    /// How the log is written to standard error.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    /// How the log is written.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
     log_format: LogFormat,
     #[command(subcommand)]
     command: Option<Command>,
@@ -56,10 +53,14 @@ struct Arguments {
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// For people.
+    /// To the journal where systemd has connected standard error to it, else as text.
+    Auto,
+    /// To standard error, for people.
     Text,
-    /// One JSON object to a line.
+    /// To standard error, one JSON object to a line.
     Json,
+    /// To the journal, with a field for everything that is said: `journalctl FW_RULE=ssh`.
+    Journal,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -96,7 +97,8 @@ impl CommandError {
             return None;
         }
         if !Uid::effective().is_root() {
-            return Some("run it as root: it needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON".to_owned());
+            let hint = "it needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: run it by its unit, or as root";
+            return Some(hint.to_owned());
         }
         let kernel = KernelVersion::current().ok()?;
         (kernel < LEAST_KERNEL)
@@ -197,18 +199,25 @@ fn check_settings(settings: &Settings, path: &Path) -> Result<(), CommandError> 
 }
 
 fn start_log(format: LogFormat) {
+    let format = match format {
+        LogFormat::Auto if log::goes_to_the_journal() => LogFormat::Journal,
+        other => other,
+    };
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::Level::INFO.into())
         .with_env_var(LOG_VARIABLE)
         .from_env_lossy();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    match format {
-        LogFormat::Json => log.json().init(),
-        LogFormat::Text if std::env::var_os(JOURNAL_VARIABLE).is_some() => {
-            log.with_ansi(false).without_time().init();
-        }
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
-    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let log: Box<dyn Layer<_> + Send + Sync> = match format {
+        LogFormat::Json => lines.json().boxed(),
+        LogFormat::Journal => match log::journal() {
+            Ok(journal) => journal.boxed(),
+            Err(error) => {
+                eprintln!("firewall-agent: there is no journal to write to: {error}");
+                lines.with_ansi(false).without_time().boxed()
+            }
+        },
+        LogFormat::Text | LogFormat::Auto => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(log).init();
 }

@@ -24,12 +24,28 @@ impl Agent {
         let in_force = self.in_force();
         self.with_health(|health| health.events += events.len() as u64);
         self.events.put(events, &in_force);
+        let second = self.clock_second();
         for event in events {
+            let (fits, left_out) = self.packet_budget.take(second);
+            if let Some(count) = left_out {
+                tracing::warn!(target: "firewall_agent::packet", count, "packets were left out of the log");
+            }
+            if !fits {
+                continue;
+            }
             let rule = (event.rule != NO_RULE).then(|| in_force.rule_name(event.rule));
+            let [source, destination] = [event.source, event.destination]
+                .map(|bytes| address(event.family, bytes).map(tracing::field::display));
             tracing::info!(
                 target: "firewall_agent::packet",
                 verdict = verdict(event.verdict),
                 rule,
+                generation = in_force.epoch,
+                source,
+                source_port = event.source_port,
+                destination,
+                destination_port = event.destination_port,
+                protocol = %describe::protocol_name(event.protocol),
                 reason = Reason::from_number(event.reason).map_or("unknown", Reason::name),
                 hook = if event.hook == Hook::Ingress as u8 { "ingress" } else { "egress" },
                 interface = interface_name(event.interface),
@@ -42,6 +58,11 @@ impl Agent {
 }
 
 impl Agent {
+    /// Seconds that the agent runs, by a clock that nobody sets.
+    fn clock_second(&self) -> u64 {
+        self.running.elapsed().as_secs()
+    }
+
     /// What is remembered of log events, at most `recent` of them, and what comes from now on.
     pub fn follow_events(
         &self,

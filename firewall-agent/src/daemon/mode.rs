@@ -30,6 +30,7 @@ impl Agent {
     /// deadline would end the panic.
     pub fn panic(&self, by: &Actor, why: Option<&str>) -> Result<ModeChanged, Failure> {
         let mut editor = self.lock_editor();
+        self.refuse_nothing_filtered()?;
         let mut notes = Vec::new();
         if let Some(waiting) = self.unconfirmed() {
             self.go_back(&mut editor, Why::Cancelled, by)?;
@@ -60,6 +61,7 @@ impl Agent {
     pub fn pause(&self, by: &Actor, seconds: u64, why: Option<&str>) -> Result<ModeChanged, Failure> {
         let mut editor = self.lock_editor();
         self.refuse_unconfirmed()?;
+        self.refuse_nothing_filtered()?;
         let length = Duration::from_secs(seconds);
         if length.is_zero() || length > LONGEST_PAUSE {
             let message = format!(

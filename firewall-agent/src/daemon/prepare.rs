@@ -8,7 +8,10 @@ use crate::{
     compile::{CompileError, CompiledImage, compile},
     control::protocol::{Failure, FailureKind, Finding},
     diagnostic::{SourceFile, SourceSet},
-    policy::{Date, Options, Scope, Target, check, model::ValidPolicy},
+    policy::{
+        Date, Options, Scope, Target, check,
+        model::{Action, Defaults, Failsafe, Forwarded, PolicySettings, Timers, ValidPolicy},
+    },
     settings::{InterfaceGlob, Settings},
     state::PolicyFile,
 };
@@ -78,20 +81,38 @@ pub(super) fn prepare(sources: SourceSet, settings: &Settings) -> Result<Prepare
 
 /// Nothing but the failsafe, on the interfaces that the settings name for this.
 pub(super) fn prepare_failsafe(settings: &Settings) -> Result<Prepared, PrepareError> {
-    use crate::policy::model::{Action, Defaults, Forwarded, PolicySettings, Timers};
-
     let interfaces = settings.failsafe.interfaces.iter().map(InterfaceGlob::pattern);
+    without_rules(
+        Action::Drop,
+        interfaces.map(str::to_owned).collect(),
+        settings.failsafe.resolve(),
+        settings,
+    )
+}
+
+/// What is there before the first policy, and what that goes back to where nobody confirms it: everything passes, and no
+/// interface is filtered. The same whatever the settings say, so that a start knows it again.
+pub(super) fn prepare_open(settings: &Settings) -> Result<Prepared, PrepareError> {
+    without_rules(Action::Allow, Vec::new(), Failsafe::default(), settings)
+}
+
+fn without_rules(
+    action: Action,
+    interfaces: Vec<String>,
+    failsafe: Failsafe,
+    settings: &Settings,
+) -> Result<Prepared, PrepareError> {
     let policy = ValidPolicy {
         role: settings.role.as_deref().unwrap_or_default().into(),
         host: settings.host.as_deref().map(Arc::from),
         settings: PolicySettings {
             defaults: Defaults {
-                input: Action::Drop,
-                output: Action::Drop,
-                forward: Action::Drop,
+                input: action,
+                output: action,
+                forward: action,
             },
             timers: Timers::default(),
-            interfaces: interfaces.map(str::to_owned).collect(),
+            interfaces,
             forwarded: Forwarded::default(),
             tcp_midflow_pickup: false,
             keep_live_flows: false,
@@ -99,7 +120,7 @@ pub(super) fn prepare_failsafe(settings: &Settings) -> Result<Prepared, PrepareE
             allow_source_routing: false,
             allowed_ether_types: Vec::new(),
         },
-        failsafe: settings.failsafe.resolve(),
+        failsafe,
         rules: Vec::new(),
         lists: Vec::new(),
     };

@@ -9,8 +9,9 @@ use super::{
     agent::Editor,
     commit::{CommitError, assign_both, clear_pending, discard},
     confirm::{Ended, Unconfirmed, Why},
+    first::waits_for_an_operator,
     in_force::{CounterUse, InForce},
-    prepare::{prepare, prepare_failsafe, sources_of},
+    prepare::{prepare, prepare_failsafe, prepare_open, sources_of},
     start::{RestoreError, Starter},
 };
 use crate::{
@@ -97,10 +98,16 @@ impl Starter<'_> {
             .read(record.revision)
             .map_err(CommitError::from)?;
         let next = prepare(sources_of(&waiting.files), self.settings)?;
-        // Without a revision it was the failsafe; where it was something else, the kernel holds that.
-        let former = match last {
-            Some(last) => prepare(sources_of(&last.files), self.settings)?,
-            None => prepare_failsafe(self.settings)?,
+        // Without a revision it was the failsafe or nothing; where it was something else, the kernel holds that.
+        let (former, enforcing) = match last {
+            Some(last) => (
+                prepare(sources_of(&last.files), self.settings)?,
+                Enforcing::Policy,
+            ),
+            None if waits_for_an_operator(self.settings) => {
+                (prepare_open(self.settings)?, Enforcing::Nothing)
+            }
+            None => (prepare_failsafe(self.settings)?, Enforcing::FailsafeOnly),
         };
         let (numbers, of_former) =
             assign_both(editor, &next.policy, &former.policy).map_err(CommitError::from)?;
@@ -110,18 +117,20 @@ impl Starter<'_> {
         let Some((epoch, former_epoch)) = epochs else {
             return Ok(None);
         };
-        let in_force = |prepared, numbers, epoch, manifest: Option<Manifest>| {
+        let in_force = |enforcing, prepared, numbers, epoch, manifest: Option<Manifest>| {
             let counter_use = CounterUse::from(&editor.counters);
-            let enforcing = match &manifest {
-                Some(_) => Enforcing::Policy,
-                None => Enforcing::FailsafeOnly,
-            };
             InForce::new(enforcing, prepared, numbers, epoch, manifest, counter_use)
         };
         let manifest = last.map(|last| last.manifest.clone());
-        let before = in_force(former, of_former.numbers, former_epoch, manifest);
+        let before = in_force(enforcing, former, of_former.numbers, former_epoch, manifest);
         Ok(Some((
-            in_force(next, numbers.numbers, epoch, Some(waiting.manifest)),
+            in_force(
+                Enforcing::Policy,
+                next,
+                numbers.numbers,
+                epoch,
+                Some(waiting.manifest),
+            ),
             Unconfirmed {
                 record: record.clone(),
                 before: Arc::new(before),

@@ -56,6 +56,7 @@ impl Agent {
             adoption: &adoption,
             health: Health::default(),
             ended: None,
+            held_nothing: false,
         };
         starter.note_adoption();
         let opened = directory.and_then(|directory| starter.open_state(directory));
@@ -95,6 +96,8 @@ pub(super) struct Starter<'a> {
     health: Health,
     /// A change that was not confirmed while no agent was there.
     pub(super) ended: Option<Ended>,
+    /// The kernel side judges by what is there before the first policy, which nobody put in force.
+    pub(super) held_nothing: bool,
 }
 
 impl Starter<'_> {
@@ -160,7 +163,10 @@ impl Starter<'_> {
         {
             return Ok(in_force);
         }
-        if let Some(epoch) = self.adopted_epoch() {
+        if !had_revision && let Some(in_force) = self.wait_for_the_first()? {
+            return Ok(in_force);
+        }
+        if let Some(epoch) = self.adopted_epoch().filter(|_| !self.held_nothing) {
             self.note(
                 "the policy that was found in the kernel stays in force, and nothing else is known of it"
                     .into(),
@@ -349,6 +355,11 @@ impl Starter<'_> {
 
     /// Where the state directory cannot be used the agent ends, but must not leave the host open.
     fn close_down(&mut self) {
+        // Nobody could get in to mend it.
+        if self.settings.failsafe.management_sources.is_empty() {
+            tracing::error!("what was in force before stays in force, if anything was");
+            return;
+        }
         if self.adopted_epoch().is_none()
             && let Err(error) = self.failsafe_only()
         {
@@ -361,7 +372,7 @@ impl Starter<'_> {
     }
 
     /// The judgement of the policy that the kernel enforces already, if it is as it was loaded.
-    fn adopted_epoch(&self) -> Option<u32> {
+    pub(super) fn adopted_epoch(&self) -> Option<u32> {
         let cell = self.kernel.dataplane.cell().ok()?;
         let mut slots = self.adoption.slots.iter();
         let slot = slots.find(|slot| slot.intact && slot.status.slot == cell.slot)?;

@@ -93,7 +93,9 @@ pub enum DataplaneError {
         source: io::Error,
     },
     /// The pin directory is not on a BPF file system.
-    #[error("{path} is not on a BPF file system; mount one with: mount -t bpf bpf /sys/fs/bpf")]
+    #[error(
+        "{path} is not on a BPF file system; `systemctl start run-firewall_bpf.mount` mounts the one on /run/firewall_bpf"
+    )]
     NotBpffs {
         /// The pin directory.
         path: PathBuf,

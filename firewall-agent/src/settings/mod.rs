@@ -29,6 +29,10 @@ pub const DEFAULT_PATH: &str = "/etc/firewall-agent/agent.toml";
 /// Where the control socket is unless the settings say otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/firewall-agent/control.sock";
 
+/// Where programs, maps and links are pinned unless the settings say otherwise. A BPF file system of the agent's own:
+/// what systemd mounts on `/sys/fs/bpf` only root may enter.
+pub const DEFAULT_PINS: &str = "/run/firewall_bpf/agent";
+
 /// Everything that the settings file can say. Unknown keys are errors.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +56,10 @@ pub struct Settings {
     /// default: they are reported as pending and wait for `fwctl reload`.
     #[serde(default)]
     pub enforce_changed_files_at_boot: bool,
+    /// A start that finds no revision puts the policy files in force. Where this is false, nothing is filtered until
+    /// the first `fwctl apply`. Nor is it without a management source, whatever is said here.
+    #[serde(default = "yes")]
+    pub enforce_files_at_first_start: bool,
     /// Management access that no policy can take away.
     #[serde(default)]
     pub failsafe: FailsafeSettings,
@@ -90,6 +98,10 @@ impl Settings {
     }
 }
 
+const fn yes() -> bool {
+    true
+}
+
 fn default_policy() -> Vec<PathBuf> {
     vec!["/etc/firewall-agent/policy".into()]
 }
@@ -99,7 +111,7 @@ fn default_state_dir() -> PathBuf {
 }
 
 fn default_pin_dir() -> PathBuf {
-    "/sys/fs/bpf/firewall-agent".into()
+    DEFAULT_PINS.into()
 }
 
 #[cfg(test)]
@@ -116,7 +128,7 @@ mod tests {
         assert_eq!(settings.policy, [PathBuf::from("/etc/firewall-agent/policy")]);
         assert_eq!(settings.control.socket, Path::new(DEFAULT_SOCKET));
         assert_eq!(settings.metrics, None);
-        assert!(!settings.enforce_changed_files_at_boot);
+        assert!(!settings.enforce_changed_files_at_boot && settings.enforce_files_at_first_start);
         assert_eq!(settings.failsafe.management_ports, [22]);
     }
 
@@ -128,6 +140,16 @@ mod tests {
         assert_eq!(example.state_dir, defaults.state_dir);
         assert_eq!(example.pin_dir, defaults.pin_dir);
         assert_eq!(example.policy, defaults.policy);
+        assert_eq!(
+            (
+                example.enforce_changed_files_at_boot,
+                example.enforce_files_at_first_start
+            ),
+            (
+                defaults.enforce_changed_files_at_boot,
+                defaults.enforce_files_at_first_start
+            )
+        );
         assert_eq!(example.control.socket, defaults.control.socket);
     }
 

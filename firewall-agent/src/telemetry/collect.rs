@@ -172,7 +172,7 @@ fn policy(in_force: &InForce, readings: &Readings) -> [Family; 7] {
         1,
     );
     let mut enforcing = Family::gauge("firewall_enforcing", "What is in force: 1 for the one that is.");
-    for state in [Enforcing::Policy, Enforcing::FailsafeOnly, Enforcing::Adopted] {
+    for state in Enforcing::ALL {
         enforcing.add(
             vec![("what", state.name().to_owned())],
             u64::from(state == in_force.enforcing),

@@ -60,6 +60,7 @@ pub(crate) struct Host {
     directory: tempfile::TempDir,
     extra_settings: String,
     control_settings: String,
+    managers: &'static str,
 }
 
 impl Host {
@@ -70,6 +71,7 @@ impl Host {
             directory: tempfile::tempdir().expect("a directory"),
             extra_settings: String::new(),
             control_settings: String::new(),
+            managers: "\"10.77.9.0/24\"",
         };
         fs::create_dir(host.directory.path().join("policy")).expect("made");
         for (name, text) in [
@@ -87,6 +89,12 @@ impl Host {
     /// With further lines of settings.
     pub(crate) fn with_settings(mut self, lines: &str) -> Self {
         self.extra_settings.push_str(lines);
+        self
+    }
+
+    /// With settings that name nobody who may always manage it.
+    pub(crate) fn without_managers(mut self) -> Self {
+        self.managers = "";
         self
     }
 
@@ -120,8 +128,8 @@ impl Host {
     pub(crate) fn settings(&self) -> Settings {
         let text = format!(
             "host = \"web-1\"\npolicy = [\"policy\"]\nstate_dir = \"state\"\npin_dir = \"pins\"\n{}\n\
-             [failsafe]\nmanagement_sources = [\"10.77.9.0/24\"]\n[control]\nsocket = \"control.sock\"\n{}",
-            self.extra_settings, self.control_settings
+             [failsafe]\nmanagement_sources = [{}]\n[control]\nsocket = \"control.sock\"\n{}",
+            self.extra_settings, self.managers, self.control_settings
         );
         settings::parse(&text, &self.path("agent.toml")).expect("the settings are right")
     }

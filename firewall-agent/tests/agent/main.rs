@@ -6,6 +6,7 @@ mod confirm;
 mod control_socket;
 mod edits;
 mod exposition;
+mod first;
 mod fwctl;
 mod history;
 mod host;

@@ -17,3 +17,4 @@ mod readme;
 mod shadow;
 mod site;
 mod top;
+mod unprivileged;

@@ -45,10 +45,7 @@ impl Machine {
     fn moved(&self, text: &str) -> String {
         let root = self.root.to_string_lossy();
         let pins = self.site.pins();
-        let text = text
-            .replace("/sys/fs/bpf/firewall-agent", &pins.to_string_lossy())
-            .replace("target/dist/firewall-agent", env!("CARGO_BIN_EXE_suite-agent"))
-            .replace("target/dist/fwctl", env!("CARGO_BIN_EXE_suite-fwctl"));
+        let text = text.replace("/run/firewall_bpf/agent", &pins.to_string_lossy());
         PLACES.iter().fold(text, |text, place| {
             // At the beginning of a path only.
             [" ", "\"", "="].iter().fold(text, |text, before| {
@@ -66,12 +63,12 @@ impl Machine {
         match words[..] {
             // CI is the second one, and what it runs is the rest; here only whether they are commands at all.
             ["cargo", "xtask", ..] => self.shell(&format!("{command} --help")),
-            ["install", .., "/etc/firewall-agent/agent.toml"] => {
-                let printed = self.shell(&self.moved(command));
-                self.finish_settings();
-                printed
+            ["apt-get", "install", package] => {
+                assert!(package.contains(env!("CARGO_PKG_VERSION")), "{package}");
+                self.install();
+                String::new()
             }
-            ["systemctl", "enable", "--now", "firewall-agent"] => {
+            ["systemctl", "restart", "firewall-agent"] => {
                 self.site.start();
                 String::new()
             }
@@ -87,10 +84,31 @@ impl Machine {
         }
     }
 
-    /// The settings with the places of this machine.
-    fn finish_settings(&mut self) {
+    /// What the commands use of the package, whose own suite shows what dpkg does with it; settings with the places of
+    /// this machine, and who may manage it.
+    fn install(&mut self) {
+        for (from, to) in [
+            (env!("CARGO_BIN_EXE_suite-agent"), "/usr/sbin/firewall-agent"),
+            (env!("CARGO_BIN_EXE_suite-fwctl"), "/usr/bin/fwctl"),
+        ] {
+            self.shell(&self.moved(&format!("install -D {from} {to}")));
+        }
+        self.shell(
+            &self.moved("install -d /usr/share/doc/firewall-agent/examples/rules /etc/firewall-agent/policy"),
+        );
+        self.shell(&self.moved("cp rules/*.toml /usr/share/doc/firewall-agent/examples/rules/"));
+        let text =
+            fs::read_to_string(workspace().join("firewall-agent/package/agent.toml")).expect("it is there");
+        let (before, after) = text
+            .split_once("management_sources = []")
+            .expect("they are to be named");
+        let defaults = "policy = [\"/etc/firewall-agent/policy\"]\nstate_dir = \"/var/lib/firewall-agent\"\n\
+                        pin_dir = \"/run/firewall_bpf/agent\"\n";
+        let control = "[control]\nsocket = \"/run/firewall-agent/control.sock\"\n";
+        let text = format!(
+            "host = \"web-1\"\n{defaults}{before}management_sources = [\"10.77.9.0/24\"]{after}{control}"
+        );
         let settings = self.root.join("etc/firewall-agent/agent.toml");
-        let text = fs::read_to_string(&settings).expect("it was installed");
         fs::write(&settings, self.moved(&text)).expect("ours");
         self.site.settings = settings;
         self.site.socket = self.root.join("run/firewall-agent/control.sock");

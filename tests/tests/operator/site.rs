@@ -92,6 +92,8 @@ pub(crate) struct Site {
     directory: tempfile::TempDir,
     bpffs: Bpffs,
     agent: Option<Child>,
+    /// What runs the agent as another user.
+    as_user: Vec<String>,
     pub(crate) settings: PathBuf,
     pub(crate) socket: PathBuf,
 }
@@ -131,6 +133,7 @@ impl Site {
             directory,
             bpffs: Bpffs::mount().expect("root may mount"),
             agent: None,
+            as_user: Vec::new(),
         };
         fs::create_dir(site.path("policy")).expect("made");
         let settings = SETTINGS.replace("PINS", &site.pins().to_string_lossy());
@@ -178,10 +181,50 @@ impl Site {
     }
 
     fn agent_command(&self, words: &[&str]) -> Command {
-        let mut command = self.server.command(env!("CARGO_BIN_EXE_suite-agent"));
+        let mut command = match self.as_user.split_first() {
+            None => self.server.command(env!("CARGO_BIN_EXE_suite-agent")),
+            Some((program, arguments)) => {
+                let mut command = self.server.command(program);
+                command.args(arguments);
+                command
+            }
+        };
         command.arg("--settings").arg(&self.settings).args(words);
         command.env("FIREWALL_SUITE_ORDERS", self.path("orders"));
         command
+    }
+
+    /// From now on the agent is run by this user, with these capabilities and no others. What it writes to is the user's.
+    pub(crate) fn run_as(&mut self, user: u32, capabilities: &[String]) {
+        // The user need not be able to reach the one that was built.
+        let program = self.path("firewall-agent");
+        if !program.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_suite-agent"), &program).expect("there is room");
+        }
+        let places = [self.directory.path(), self.bpffs.path()];
+        let owner = format!("{user}:{user}");
+        output(Command::new("chown").args(["-R", &owner]).args(places)).expect("root may");
+        let only: Vec<String> = capabilities.iter().map(|name| format!(",+{name}")).collect();
+        let set = format!("-all{}", only.concat());
+        let words = [
+            "setpriv",
+            "--reuid",
+            &user.to_string(),
+            "--regid",
+            &user.to_string(),
+            "--clear-groups",
+            "--no-new-privs",
+            &format!("--inh-caps={set}"),
+            &format!("--ambient-caps={set}"),
+            &format!("--bounding-set={set}"),
+            &program.to_string_lossy(),
+        ];
+        self.as_user = words.map(str::to_owned).to_vec();
+    }
+
+    /// Runs an agent that is going to end by itself.
+    pub(crate) fn try_to_run(&self) -> Ended {
+        ended(&mut self.agent_command(&["run"]))
     }
 
     /// Starts the agent and waits until it answers.

@@ -54,13 +54,16 @@ pub(super) const BPF_LINKER: &[Package] = &[
 /// What the kernel and namespace suites call.
 pub(super) const TEST_TOOLS: &[Package] = &[
     package("ethtool", "/usr/sbin/ethtool"),
+    package("fish", "/usr/bin/fish"),
     package("iproute2", "/usr/sbin/tc"),
     package("iputils-ping", "/usr/bin/ping"),
     package("nftables", "/usr/sbin/nft"),
     package("procps", "/usr/sbin/sysctl"),
     package("python3-minimal", "/usr/bin/python3"),
+    package("systemd", "/usr/bin/systemd-analyze"),
     package("tcpdump", "/usr/bin/tcpdump"),
     package("util-linux", "/usr/bin/nsenter"),
+    package("zsh", "/usr/bin/zsh"),
 ];
 
 /// The lab's servers, and what its clients and its attacker use.

@@ -75,6 +75,12 @@ fn enforcing(status: &Status) -> Finding {
             "an earlier agent has loaded the policy in force, and nothing is known of it",
         )
         .advice("fwctl reload"),
+        Enforcing::Nothing => Finding::new(
+            "policy",
+            Level::Problem,
+            "nothing is filtered: no policy was ever put in force",
+        )
+        .advice("set failsafe.management_sources in the agent's settings, restart the agent, then fwctl apply --confirm 60s"),
     }
 }
 

@@ -18,9 +18,14 @@ pub enum Enforcing {
     FailsafeOnly,
     /// A policy that an earlier agent loaded, and that this one has no usable revision of.
     Adopted,
+    /// Nothing, since nothing ever was: the first policy waits for an operator to apply it.
+    Nothing,
 }
 
 impl Enforcing {
+    /// All that there are.
+    pub const ALL: [Self; 4] = [Self::Policy, Self::FailsafeOnly, Self::Adopted, Self::Nothing];
+
     /// The word for people and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -28,6 +33,7 @@ impl Enforcing {
             Self::Policy => "policy",
             Self::FailsafeOnly => "failsafe-only",
             Self::Adopted => "adopted",
+            Self::Nothing => "nothing",
         }
     }
 }
