@@ -228,7 +228,6 @@ name = "a"
 allow = "https"
 from = "any"
 limit = "10/s"
-expires = 2030-01-01
 set = "bad-guys"
 "#
     ));

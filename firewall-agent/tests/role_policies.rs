@@ -171,7 +171,7 @@ fn no_clause_holds_turned_round() {
 /// What later versions bring has its place in the language already.
 #[test]
 fn what_is_not_there_yet_is_reserved() {
-    for key in ["limit = \"10/s\"", "expires = \"1h\"", "set = \"blocked\""] {
+    for key in ["limit = \"10/s\"", "set = \"blocked\""] {
         let mut sources = shipped();
         sources.add(SourceFile::new(
             "host.toml",

@@ -13,7 +13,7 @@ use crate::{
     address::{Address, Family},
     image::{
         Block, CHAINS, Chain, ChainDescriptor, DIMENSIONS, Dimension, ENTRIES_PER_WORD, ImageHeader,
-        MAX_CHAIN_RULES, NO_BLOCK, ORDER_PER_BLOCK,
+        MAX_CHAIN_RULES, MAX_ENDS, NO_BLOCK, ORDER_PER_BLOCK,
     },
     interface::INTERFACE_SLOTS,
     opaque::{masked, reloaded, store},
@@ -142,6 +142,10 @@ pub struct Question {
     chain: u32,
     interface_slot: u32,
     is_v6: u32,
+    /// When it is asked.
+    now_ticks: u32,
+    /// Spare.
+    reserved: u32,
     /// A word for [`Image::forget`] in [`Image::search`].
     pub forgetting: u32,
     /// Number of the entry that matches first of those seen; [`NO_MATCH`] or [`DAMAGED`].
@@ -160,22 +164,23 @@ pub struct Question {
     words: [u64; 8],
 }
 
-/// Rows that one look-up ANDs: of the dimensions and of the interface, and room to make a power of two.
+/// Rows that one look-up ANDs: of the dimensions, of the interface and of what has not ended, and room to make a power
+/// of two.
 const ROWS: usize = 8;
 
 impl Question {
-    /// Asks for `key` in `chain`.
+    /// Asks for `key` in `chain` at this time.
     #[must_use]
-    pub fn new(chain: Chain, key: &MatchKey) -> Self {
+    pub fn new(chain: Chain, key: &MatchKey, now_ticks: u32) -> Self {
         let mut question = Self::zeroed();
-        question.put(chain, key);
+        question.put(chain, key, now_ticks);
         question
     }
 
-    /// Makes this the question for `key` in `chain`, whatever it was. What the last look-up has left stays where the next
-    /// one writes anyway.
+    /// Makes this the question for `key` in `chain` at this time, whatever it was. What the last look-up has left stays
+    /// where the next one writes anyway.
     #[inline(always)]
-    pub fn put(&mut self, chain: Chain, key: &MatchKey) {
+    pub fn put(&mut self, chain: Chain, key: &MatchKey, now_ticks: u32) {
         self.source = key.source;
         self.destination = key.destination;
         self.keys[Dimension::Source as usize] = key.source.low as u32;
@@ -187,6 +192,7 @@ impl Question {
         self.chain = chain as u32;
         self.interface_slot = u32::from(key.interface_slot);
         self.is_v6 = u32::from(matches!(key.family, Family::V6));
+        self.now_ticks = now_ticks;
     }
 
     /// Adds a row. How many there are goes through memory: the verifier would keep each number apart.
@@ -202,16 +208,17 @@ impl Question {
 const NO_MATCH: u32 = MAX_CHAIN_RULES;
 const DAMAGED: u32 = MAX_CHAIN_RULES + 1;
 
-/// The verdict record of the first rule that matches, or of the chain's default. `None` only where the image is
-/// damaged.
+/// The verdict record of the first rule that matches and has not ended, or of the chain's default. `None` only where
+/// the image is damaged.
 #[must_use]
 pub fn classify<I: Image>(
     image: &I,
     header: &HeaderView<'_>,
     chain: Chain,
     key: &MatchKey,
+    now_ticks: u32,
 ) -> Option<VerdictRecord> {
-    answer(image, header, &mut Question::new(chain, key))
+    answer(image, header, &mut Question::new(chain, key, now_ticks))
 }
 
 /// As [`classify`].
@@ -298,6 +305,28 @@ fn look_up<I: Image>(image: &I, chain: &ChainDescriptor, question: &mut Question
     if chain.interfaces != NO_BLOCK {
         let before = question.interface_slot.wrapping_mul(chain.row_blocks);
         question.add(chain.interfaces.wrapping_add(before));
+    }
+    let ends = reloaded(&chain.ends);
+    if ends != NO_BLOCK {
+        leave_out_ended(image, ends, question)?;
+    }
+    Some(())
+}
+
+/// Adds the row of the entries that are left, where some have ended.
+#[inline(always)]
+fn leave_out_ended<I: Image>(image: &I, ends: u32, question: &mut Question) -> Option<()> {
+    let moments: &[u32; MAX_ENDS] = bytemuck::cast_ref(image.block(ends)?);
+    let now = question.now_ticks;
+    let mut ended = 0;
+    for &end in moments {
+        // 1 where `end` is reached: see `cell::reached`.
+        ended += !now.wrapping_sub(end) >> 31;
+    }
+    if ended != 0 {
+        let rows: &[u32; MAX_ENDS] = bytemuck::cast_ref(image.block(ends.wrapping_add(1))?);
+        let last = ended.wrapping_sub(1);
+        question.add(*rows.get(masked::<{ MAX_ENDS as u32 - 1 }>(last as usize))?);
     }
     Some(())
 }

@@ -171,9 +171,17 @@ pub struct ChainDescriptor {
     pub rules: u32,
     /// Number of the verdict record of the chain's default.
     pub default_verdict: u32,
+    /// Block of [`MAX_ENDS`] ends of entries, in ticks of 32 bits, in ascending order; [`NO_BLOCK`] where none ends. As
+    /// many blocks of rows follow in the next one, each of the entries that are left at that end. Both repeat the last
+    /// one in the places left. Filled in when the image is bound.
+    pub ends: u32,
     /// Spare.
-    pub reserved: [u32; 4],
+    pub reserved: [u32; 3],
 }
+
+/// Most moments at which entries of one chain end.
+pub const MAX_ENDS: usize = 16;
+const _: () = assert!(MAX_ENDS * size_of::<u32>() == BLOCK_BYTES);
 
 const _: () = assert!(size_of::<ChainDescriptor>() == BLOCK_BYTES);
 

@@ -77,7 +77,7 @@ pub struct VerdictRecord {
     pub log_per_second: u16,
     /// Spare.
     pub reserved: u16,
-    /// When the rule ends, in ticks; zero is never. (No rule of this version ends.)
+    /// When the rule ends, in ticks; zero is never. Put in when the image is bound.
     pub expires_ticks: u32,
     /// Number of the rule's limiter; zero is none. (No rule of this version is limited.)
     pub limiter: u32,

@@ -114,7 +114,7 @@ fn look_up(criterion: &mut Criterion, name: &str, blocks: &[Block], keys: &[Matc
     };
     let view = header(&counting).expect("a header");
     for key in keys {
-        classify(&counting, &view, chain(key), key).expect("the image is whole");
+        classify(&counting, &view, chain(key), key, 0).expect("the image is whole");
     }
     let image = SliceImage(blocks);
     let view = header(&image).expect("a header");
@@ -124,7 +124,7 @@ fn look_up(criterion: &mut Criterion, name: &str, blocks: &[Block], keys: &[Matc
         |bencher| {
             bencher.iter(|| {
                 let key = black_box(next.next().expect("a cycle"));
-                classify(&image, &view, chain(key), key)
+                classify(&image, &view, chain(key), key, 0)
             });
         },
     );

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use firewall_agent::{
-    compile::compile,
+    compile::{CompiledImage, compile},
     dataplane::{FlowTable, SlotImage},
     diagnostic::{SourceFile, SourceSet, Style, render_text},
     policy::{
         Options, Scope, Target, check,
-        model::{AddressSet, Failsafe, Timers, ValidPolicy},
+        model::{AddressSet, Failsafe, Term, Timers, ValidPolicy},
     },
 };
 use firewall_common::{
@@ -108,8 +108,20 @@ pub fn failsafe() -> Failsafe {
 /// The policy that a text in the policy language stands for.
 #[must_use]
 pub fn policy(text: &str) -> ValidPolicy {
-    let mut sources = SourceSet::new();
-    sources.add(SourceFile::new("test.toml", format!("{PRELUDE}{text}")));
+    policy_of([SourceFile::new("test.toml", format!("{PRELUDE}{text}"))])
+}
+
+/// The same, with rules beside it that end by themselves.
+#[must_use]
+pub fn policy_with(text: &str, timed: &str) -> ValidPolicy {
+    policy_of([
+        SourceFile::new("test.toml", format!("{PRELUDE}{text}")),
+        SourceFile::new("timed.toml", format!("layer = \"timed\"\n{timed}")),
+    ])
+}
+
+fn policy_of(sources: impl IntoIterator<Item = SourceFile>) -> ValidPolicy {
+    let sources: SourceSet = sources.into_iter().collect();
     let options = Options {
         scope: Scope::One(Target {
             role: Some("test".into()),
@@ -145,10 +157,22 @@ impl<E: Engine> Host<E> {
     pub fn new(text: &str) -> Self {
         let mut names = vec!["default".to_owned(); 3];
         let (blocks, timers) = bind(text, &mut names);
-        let mut engine = E::start(&SlotImage {
+        let engine = E::start(&SlotImage {
             blocks: &blocks,
             timers,
         });
+        Self::of_engine(engine, names)
+    }
+
+    /// The same, with rules beside them that end by themselves.
+    #[must_use]
+    pub fn with_timed(text: &str, timed: &str) -> Self {
+        let mut host = Self::new(text);
+        host.replace_with_timed(text, timed);
+        host
+    }
+
+    fn of_engine(mut engine: E, names: Vec<String>) -> Self {
         for net in nets() {
             engine.add_local(net.server);
         }
@@ -200,6 +224,27 @@ impl<E: Engine> Host<E> {
     pub fn replace(&mut self, text: &str) {
         let slot = 1 - self.in_force;
         self.load(slot, text);
+        self.switch(slot, Mode::Normal, None);
+    }
+
+    /// As [`Self::replace`], with rules beside the policy that end so many seconds from now as their terms last.
+    pub fn replace_with_timed(&mut self, text: &str, timed: &str) {
+        let slot = 1 - self.in_force;
+        let compiled = compile(&policy_with(text, timed)).expect("the policy compiles");
+        let ends = |term: Term| {
+            let seconds = term.until.duration_since(term.since).as_secs();
+            self.after(u32::try_from(seconds).expect("a test is short"))
+        };
+        let mut names = self.names.clone();
+        let blocks = bound(&compiled, &mut names, &ends);
+        self.names = names;
+        self.engine.load(
+            slot,
+            &SlotImage {
+                blocks: &blocks,
+                timers: *compiled.timers(),
+            },
+        );
         self.switch(slot, Mode::Normal, None);
     }
 
@@ -260,11 +305,21 @@ impl<E: Engine> Host<E> {
 /// A policy as it goes into a slot, with a number for each name that has none yet.
 pub fn bind(text: &str, names: &mut Vec<String>) -> (Vec<Block>, Timers) {
     let compiled = compile(&policy(text)).expect("the policy compiles");
+    let blocks = bound(&compiled, names, &|_| unreachable!("no rule ends"));
+    (blocks, *compiled.timers())
+}
+
+/// A number for each name that has none yet.
+fn number(compiled: &CompiledImage, names: &mut Vec<String>) {
     for rule in compiled.rules() {
         if !names.iter().any(|name| **name == *rule.name) {
             names.push(rule.name.to_string());
         }
     }
+}
+
+fn bound(compiled: &CompiledImage, names: &mut Vec<String>, ends: &dyn Fn(Term) -> u32) -> Vec<Block> {
+    number(compiled, names);
     let number = |wanted: &str| {
         let place = names.iter().position(|name| name == wanted);
         place
@@ -272,6 +327,6 @@ pub fn bind(text: &str, names: &mut Vec<String>) -> (Vec<Block>, Timers) {
             .unwrap_or(NO_RULE)
     };
     let interfaces = Interface::ATTACHED.map(|interface| (interface.slot(), interface.name()));
-    let bound = compiled.bind(&number, interfaces).expect("slots from 1 on");
-    (bound.blocks().to_vec(), *compiled.timers())
+    let bound = compiled.bind_until(&number, ends, interfaces);
+    bound.expect("slots from 1 on").blocks().to_vec()
 }

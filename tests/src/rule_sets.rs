@@ -301,6 +301,7 @@ fn rule(number: usize, matches: Matches, action: Action) -> Rule {
         owner: None,
         reason: None,
         review: None,
+        term: None,
     }
 }
 

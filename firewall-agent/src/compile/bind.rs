@@ -13,6 +13,7 @@ use super::{
     CompiledImage, ImageHash,
     interfaces::{ChainInterfaces, Patterns},
 };
+use crate::policy::model::Term;
 
 /// Why an image cannot be bound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum BindError {
         /// The slot asked for.
         slot: u8,
     },
+    /// Somebody has to say what their ends are on the kernel's clock.
+    #[error("the policy has rules that end by themselves, and there is no clock to end them by")]
+    NoClock,
 }
 
 /// An image as it goes into a slot's map.
@@ -43,10 +47,23 @@ pub struct LiveImage {
 
 impl CompiledImage {
     /// Replaces ordinals by the numbers of the rules' counters, by name, and fills in the interfaces that are there,
-    /// by slot and name.
+    /// by slot and name. For policies whose rules hold for good.
     pub fn bind<'a>(
         &self,
         counters: &dyn Fn(&str) -> u16,
+        interfaces: impl IntoIterator<Item = (u8, &'a str)>,
+    ) -> Result<BoundImage, BindError> {
+        if self.rules.iter().any(|rule| rule.term.is_some()) {
+            return Err(BindError::NoClock);
+        }
+        self.bind_until(counters, &|_| 0, interfaces)
+    }
+
+    /// As [`Self::bind`], and fills in when rules end: `ends` gives ticks of the kernel's clock, none of them zero.
+    pub fn bind_until<'a>(
+        &self,
+        counters: &dyn Fn(&str) -> u16,
+        ends: &dyn Fn(Term) -> u32,
         interfaces: impl IntoIterator<Item = (u8, &'a str)>,
     ) -> Result<BoundImage, BindError> {
         let mut bound = BoundImage {
@@ -58,8 +75,12 @@ impl CompiledImage {
                 forwarded: self.forwarded.clone(),
             },
         };
-        let numbers: Vec<u16> = self.rules.iter().map(|rule| counters(&rule.name)).collect();
-        bound.number(&numbers);
+        let rules = self.rules.iter();
+        let rules = rules.map(|rule| (counters(&rule.name), rule.term.map_or(0, ends)));
+        bound.number(&rules.collect::<Vec<_>>());
+        for (at, block) in self.ends.iter().flat_map(|chain| chain.filled(ends)) {
+            bound.blocks[at as usize] = block;
+        }
         for (slot, name) in interfaces {
             let patch = bound.live.interface_patch(slot, Some(name))?;
             bound.apply(&patch);
@@ -106,8 +127,8 @@ impl BoundImage {
         self.live.apply(patch);
     }
 
-    /// Replaces ordinals by counter numbers, which are given in the order of the ordinals.
-    fn number(&mut self, numbers: &[u16]) {
+    /// Replaces ordinals by counter numbers, which are given in the order of the ordinals, each with its rule's end.
+    fn number(&mut self, rules: &[(u16, u32)]) {
         let header = self.live.header;
         let first = header.verdicts as usize;
         let end = first + header.verdict_count.div_ceil(VERDICTS_PER_BLOCK) as usize;
@@ -115,7 +136,7 @@ impl BoundImage {
         for record in &mut records[..header.verdict_count as usize] {
             if record.flags & verdict_flags::DEFAULT == 0 {
                 let place = record.rule - firewall_common::counters::DEFAULT_COUNTERS;
-                record.rule = numbers[usize::from(place)];
+                (record.rule, record.expires_ticks) = rules[usize::from(place)];
             }
         }
     }

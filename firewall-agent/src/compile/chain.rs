@@ -9,6 +9,7 @@ use firewall_common::{
 use super::{
     CompileError,
     arrange::Arrangement,
+    ends::ChainEnds,
     interfaces::ChainInterfaces,
     partition,
     pool::Pool,
@@ -76,13 +77,20 @@ fn verdict_record(ordinal: u16, rule: &Rule) -> VerdictRecord {
     }
 }
 
+/// A chain that is laid, and what of it is filled in later.
+pub(super) struct Laid {
+    pub(super) descriptor: ChainDescriptor,
+    pub(super) interfaces: Option<ChainInterfaces>,
+    pub(super) ends: Option<ChainEnds>,
+}
+
 /// Lays everything of one chain but its default.
 pub(super) fn build(
     pool: &mut Pool,
     verdicts: &mut Verdicts,
     policy: &ValidPolicy,
     chain: Chain,
-) -> Result<(ChainDescriptor, Option<ChainInterfaces>), CompileError> {
+) -> Result<Laid, CompileError> {
     let rules = &policy.rules;
     match chain {
         Chain::InputV4 => lay::<u32>(pool, verdicts, rules, Direction::In, chain),
@@ -100,7 +108,7 @@ fn lay<A: Addresses>(
     rules: &[Rule],
     direction: Direction,
     chain: Chain,
-) -> Result<(ChainDescriptor, Option<ChainInterfaces>), CompileError> {
+) -> Result<Laid, CompileError> {
     let records = records::expand::<A>(rules, direction)?;
     if records.len() > MAX_CHAIN_RULES as usize {
         return Err(CompileError::ChainTooLong {
@@ -111,6 +119,7 @@ fn lay<A: Addresses>(
     }
     let arrangement = Arrangement::new(&records);
     let interfaces = ChainInterfaces::lay(pool, &arrangement, &records)?;
+    let ends = ChainEnds::lay(pool, &arrangement, &records)?;
     let descriptor = ChainDescriptor {
         tries: tries(pool, &arrangement, &records)?,
         interfaces: interfaces.as_ref().map_or(NO_BLOCK, ChainInterfaces::first_block),
@@ -123,13 +132,18 @@ fn lay<A: Addresses>(
         },
         first_verdict: verdicts.count(),
         rules: u32::try_from(records.len()).expect("checked against MAX_CHAIN_RULES"),
+        ends: ends.as_ref().map_or(NO_BLOCK, ChainEnds::first_block),
         ..ChainDescriptor::zeroed()
     };
     let own = records
         .iter()
         .map(|record| verdict_record(record.ordinal, record.rule));
     verdicts.0.extend(own);
-    Ok((descriptor, interfaces))
+    Ok(Laid {
+        descriptor,
+        interfaces,
+        ends,
+    })
 }
 
 fn tries<A: Addresses>(

@@ -65,6 +65,18 @@ pub enum CompileError {
         /// The identifier.
         vlan: u16,
     },
+    /// Rules that end by themselves, at more different times than one chain has room for.
+    #[error(
+        "rules that are tried together end at {count} different times ({}); at most {limit} fit", names(.rules)
+    )]
+    TooManyEnds {
+        /// How many.
+        count: usize,
+        /// The rules that end, in order.
+        rules: Vec<Arc<str>>,
+        /// Most.
+        limit: usize,
+    },
     /// An interface pattern that is none.
     #[error("rule `{rule}`: interface pattern `{glob}`: {reason}")]
     Glob {
@@ -75,4 +87,8 @@ pub enum CompileError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+fn names(rules: &[Arc<str>]) -> String {
+    rules.join(", ")
 }

@@ -7,6 +7,7 @@
 mod arrange;
 mod bind;
 mod chain;
+mod ends;
 mod error;
 mod interfaces;
 mod key;
@@ -30,11 +31,12 @@ use firewall_common::{
 use sha2::{Digest, Sha256};
 
 pub use bind::{BindError, BoundImage, LiveImage};
+use ends::ChainEnds;
 pub use error::CompileError;
 use interfaces::{ChainInterfaces, Patterns};
 use pool::Pool;
 
-use crate::policy::model::{Action, Direction, Forwarded, Origin, PolicySettings, Timers, ValidPolicy};
+use crate::policy::model::{Action, Direction, Forwarded, Origin, PolicySettings, Term, Timers, ValidPolicy};
 
 /// Most blocks of an image: 1 GiB.
 pub const MAX_IMAGE_BLOCKS: u32 = 1 << 24;
@@ -71,6 +73,8 @@ pub struct RuleInfo {
     pub direction: Direction,
     /// Its verdict.
     pub action: Action,
+    /// How long it holds, if it ends by itself.
+    pub term: Option<Term>,
 }
 
 /// A policy as a table image that does not know of this machine yet.
@@ -80,6 +84,7 @@ pub struct CompiledImage {
     hash: ImageHash,
     rules: Arc<[RuleInfo]>,
     interfaces: Arc<[ChainInterfaces]>,
+    ends: Arc<[ChainEnds]>,
     forwarded: Patterns,
     timers: Timers,
     interface_globs: Arc<[String]>,
@@ -126,12 +131,13 @@ pub fn compile(policy: &ValidPolicy) -> Result<CompiledImage, CompileError> {
     let descriptors = pool.append(&[Block([0; 8]); CHAINS])?;
 
     let mut verdicts = chain::Verdicts::default();
-    let mut interfaces = Vec::new();
+    let (mut interfaces, mut ends) = (Vec::new(), Vec::new());
     for ((chain, at), place) in Chain::ALL.into_iter().zip(descriptors..).zip(&mut header.chains) {
-        let (descriptor, conditions) = chain::build(&mut pool, &mut verdicts, policy, chain)?;
-        pool.set(at, bytemuck::cast(descriptor));
+        let laid = chain::build(&mut pool, &mut verdicts, policy, chain)?;
+        pool.set(at, bytemuck::cast(laid.descriptor));
         *place = at;
-        interfaces.extend(conditions);
+        interfaces.extend(laid.interfaces);
+        ends.extend(laid.ends);
     }
     verdicts.defaults(policy.settings.defaults, &mut pool, &header.chains);
     membership::build(&mut pool, policy, &mut header)?;
@@ -149,6 +155,7 @@ pub fn compile(policy: &ValidPolicy) -> Result<CompiledImage, CompileError> {
         hash: ImageHash([0; 32]),
         rules,
         interfaces: interfaces.into(),
+        ends: ends.into(),
         forwarded: Patterns::new(&policy.settings.forwarded.interfaces, "forwarded interfaces")?,
         timers: policy.settings.timers,
         interface_globs: policy.settings.interfaces.clone().into(),
@@ -172,6 +179,7 @@ fn rule_infos(policy: &ValidPolicy) -> Result<Arc<[RuleInfo]>, CompileError> {
             origin: rule.origin.clone(),
             direction: rule.direction,
             action: rule.action,
+            term: rule.term,
         })
         .collect())
 }
@@ -227,6 +235,9 @@ fn hash(image: &CompiledImage) -> ImageHash {
     };
     for rule in &*image.rules {
         text(&rule.name);
+        if let Some(term) = rule.term {
+            text(&format!("since {} until {}", term.since, term.until));
+        }
     }
     for glob in &*image.interface_globs {
         text(glob);

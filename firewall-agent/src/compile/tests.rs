@@ -61,6 +61,7 @@ fn rule(name: &str) -> Rule {
         owner: None,
         reason: None,
         review: None,
+        term: None,
     }
 }
 
@@ -113,7 +114,7 @@ fn syn_to(port: u16) -> MatchKey {
 fn judge(blocks: &[Block], chain: Chain, key: &MatchKey) -> VerdictRecord {
     let image = SliceImage(blocks);
     let header = classify::header(&image).expect("an image has a header");
-    classify::classify(&image, &header, chain, key).expect("the image is whole")
+    classify::classify(&image, &header, chain, key, 0).expect("the image is whole")
 }
 
 #[test]

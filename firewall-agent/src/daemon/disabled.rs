@@ -54,7 +54,7 @@ fn own_files(in_force: &InForce) -> impl Iterator<Item = (&Path, &str)> {
             Some(Layer::Base) => true,
             Some(Layer::Role(role)) => role == policy.role,
             Some(Layer::Host(host)) => policy.host.as_ref() == Some(&host),
-            Some(Layer::Inventory) | None => false,
+            Some(Layer::Inventory | Layer::Timed) | None => false,
         })
 }
 

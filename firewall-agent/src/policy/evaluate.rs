@@ -6,7 +6,7 @@
 
 use std::{net::IpAddr, ops::RangeInclusive};
 
-use super::model::{Action, AddressSet, Direction, Matches, ProtocolMatch, ValidPolicy};
+use super::model::{Action, AddressSet, Direction, Matches, ProtocolMatch, Rule, ValidPolicy};
 
 /// What is above the network header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,10 +58,19 @@ pub struct Decision {
     pub rule: Option<usize>,
 }
 
-/// Tries the rules in order; the first that matches decides, else the default of the direction.
+/// Tries the rules in order; the first that matches decides, else the default of the direction. None has ended.
 pub fn evaluate(policy: &ValidPolicy, probe: &Probe<'_>) -> Decision {
+    evaluate_without(policy, probe, |_| false)
+}
+
+/// As [`evaluate`], at a time at which some rules have ended.
+pub fn evaluate_without(
+    policy: &ValidPolicy,
+    probe: &Probe<'_>,
+    has_ended: impl Fn(&Rule) -> bool,
+) -> Decision {
     for (index, rule) in policy.rules.iter().enumerate() {
-        if rule.direction == probe.direction && matches(&rule.matches, probe) {
+        if rule.direction == probe.direction && matches(&rule.matches, probe) && !has_ended(rule) {
             return Decision {
                 verdict: rule.action,
                 rule: Some(index),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    evaluate::{Decision, Probe, ProbeProtocol, evaluate},
+    evaluate::{Decision, Probe, ProbeProtocol, evaluate, evaluate_without},
     link::LinkedExpectation,
     model::{Action, AddressSet, Direction, Matches, ProtocolMatch, Ranges, ValidPolicy},
     resolve::{self, Resolved},
@@ -64,8 +64,14 @@ fn try_probe(
     policy: &ValidPolicy,
     probe: &Probe<'_>,
 ) -> Result<(), Surprise> {
-    let decision = evaluate(policy, probe);
-    let verdict_holds = decision.verdict == expectation.statement.written.action.value;
+    let wanted = expectation.statement.written.action.value;
+    // What is expected has to hold for good, and the verdict also while there are rules that end.
+    let decision = evaluate_without(policy, probe, |rule| rule.term.is_some());
+    let for_now = evaluate(policy, probe);
+    if decision.verdict == wanted && for_now.verdict != wanted {
+        return Err(Surprise(for_now));
+    }
+    let verdict_holds = decision.verdict == wanted;
     let rule_holds = expectation
         .entry
         .rule

@@ -8,8 +8,15 @@ use std::{
 use super::link::{LinkedLayer, LinkedRule};
 use crate::diagnostic::{Code, Diagnostic};
 
-/// Rules of a later layer by the index of the earlier rule before which they are tried.
-type Moved<'a> = BTreeMap<usize, Vec<&'a LinkedRule>>;
+/// Rules of a later layer by the place of the earlier rule beside which they are tried.
+type Moved<'a> = BTreeMap<Beside, Vec<&'a LinkedRule>>;
+
+/// Beside the rule of this index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Beside {
+    Before(usize),
+    After(usize),
+}
 
 /// The rules of all layers in the order in which they are tried.
 ///
@@ -69,27 +76,38 @@ fn with_layer<'a>(
     result
 }
 
-/// The index of the earlier rule before which this one is tried, if it says so.
-fn position(rule: &LinkedRule, known: &BTreeMap<Arc<str>, usize>, faults: &mut Vec<Fault>) -> Option<usize> {
-    let before = rule.entry.before.as_ref()?;
-    let at = known.get(&before.value).copied();
+/// The earlier rule beside which this one is tried, if it says so.
+fn position(rule: &LinkedRule, known: &BTreeMap<Arc<str>, usize>, faults: &mut Vec<Fault>) -> Option<Beside> {
+    let (beside, place): (_, fn(usize) -> Beside) = match (&rule.entry.before, &rule.entry.after) {
+        (Some(before), _) => (before, Beside::Before),
+        (None, Some(after)) => (after, Beside::After),
+        (None, None) => return None,
+    };
+    let at = known.get(&beside.value).copied();
     if at.is_none() {
         let fault = Diagnostic::new(
             Code::NothingToOverride,
-            &before.place,
-            format!("no earlier layer has a rule `{}`", before.value),
+            &beside.place,
+            format!("no earlier layer has a rule `{}`", beside.value),
         )
-        .hint("`before` names a rule of an earlier layer; within a file the order of the rules counts");
-        faults.push((before.value.clone(), fault));
+        .hint(match rule.entry.term {
+            None => "`before` names a rule of an earlier layer; within a file the order of the rules counts".to_owned(),
+            Some(_) => format!(
+                "`{0}` ends by itself and is tried beside it until then; delete that first: fwctl rule delete {0}",
+                rule.entry.name.value
+            ),
+        });
+        faults.push((beside.value.clone(), fault));
     }
-    at
+    at.map(place)
 }
 
 fn with_moved<'a>(stack: Vec<&'a LinkedRule>, mut moved: Moved<'a>) -> Vec<&'a LinkedRule> {
     let mut result = Vec::with_capacity(stack.len());
     for (at, rule) in stack.into_iter().enumerate() {
-        result.extend(moved.remove(&at).into_iter().flatten());
+        result.extend(moved.remove(&Beside::Before(at)).into_iter().flatten());
         result.push(rule);
+        result.extend(moved.remove(&Beside::After(at)).into_iter().flatten());
     }
     result
 }

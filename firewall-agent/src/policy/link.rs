@@ -72,6 +72,8 @@ pub(super) struct Linked {
     pub(super) roles: BTreeMap<Arc<str>, LinkedLayer>,
     /// Host layers by host.
     pub(super) hosts: BTreeMap<Arc<str>, LinkedLayer>,
+    /// Rules that end by themselves, on the host that has them.
+    pub(super) timed: Option<LinkedLayer>,
     /// The names of rules that were left out because of faults.
     pub(super) faulty_rules: BTreeSet<Arc<str>>,
     /// Where the inventory comes from.
@@ -87,6 +89,7 @@ impl Linked {
             .iter()
             .chain(self.roles.values())
             .chain(self.hosts.values())
+            .chain(&self.timed)
     }
 }
 
@@ -124,6 +127,7 @@ pub(super) fn link(documents: Vec<Document>, found: &mut Vec<Diagnostic>) -> Lin
                 check_host(&host, &header.place, &linked.inventory, found);
                 linked.hosts.entry(host).or_insert(layer);
             }
+            Layer::Timed => linked.timed = linked.timed.or(Some(layer)),
             Layer::Inventory => {}
         }
     }

@@ -212,6 +212,7 @@ fn lets_manage(policy: &ValidPolicy, port: u16) -> bool {
     policy.rules.iter().any(|rule| {
         rule.direction == Direction::In
             && rule.action == Action::Allow
+            && rule.term.is_none()
             && rule
                 .matches
                 .protocols

@@ -6,6 +6,7 @@
 
 use std::{ops::RangeInclusive, sync::Arc};
 
+use jiff::Timestamp;
 use toml::value::Date;
 
 use super::list::Entries;
@@ -122,6 +123,17 @@ pub struct Rule {
     pub reason: Option<Arc<str>>,
     /// The last day before somebody should look at it again.
     pub review: Option<Date>,
+    /// How long it holds, if it ends by itself.
+    pub term: Option<Term>,
+}
+
+/// How long a rule holds that ends by itself. The calendar says what was meant; what ends it is the kernel's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Term {
+    /// When it was added.
+    pub since: Timestamp,
+    /// When it ends.
+    pub until: Timestamp,
 }
 
 impl Rule {

@@ -41,6 +41,7 @@ pub(super) fn resolve<'a>(
         .iter()
         .chain(linked.roles.get(&view.role))
         .chain(host_layer)
+        .chain(&linked.timed)
         .collect();
     let (mut rules, mut written, mut silent) = (Vec::new(), Vec::new(), Vec::new());
     for rule in layers::stacked(&layers, &linked.faulty_rules, found) {
@@ -110,6 +111,7 @@ fn resolve_rule(
             owner: entry.owner.clone(),
             reason: entry.reason.clone(),
             review: entry.review.as_ref().map(|review| review.value),
+            term: entry.term,
         });
     }
     rules

@@ -53,7 +53,7 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     if image.flags() & image_flags::FORWARDS != 0 {
         return None;
     }
-    ask(afresh(packet), work);
+    ask(afresh(packet), work, env.now_ticks);
     let image = classify::header(env.image)?;
     let record = classify::answer(env.image, &image, &mut work.question)?;
     (record.verdict == Verdict::Drop as u8).then(|| rules::decision(&record))
@@ -112,13 +112,13 @@ fn may_be_member<I: Image>(image: &I, set: u32, key: &FlowKey) -> bool {
 
 /// Leaves the question for the classifier in memory.
 #[inline(always)]
-fn ask(packet: &PlainRecord, work: &mut Work) {
+fn ask(packet: &PlainRecord, work: &mut Work, now_ticks: u32) {
     let (family, chain) = if packet.key.family == Family::V4 as u8 {
         (Family::V4, Chain::InputV4)
     } else {
         (Family::V6, Chain::InputV6)
     };
-    work.question.put(chain, &match_key(packet, family));
+    work.question.put(chain, &match_key(packet, family), now_ticks);
 }
 
 /// Addresses that are refused or let through before the rules, and DHCP: see [`super::spoof`] and

@@ -25,11 +25,11 @@ pub(super) const fn has_flow(headers: &Headers) -> bool {
     }
 }
 
-/// Whether a flow's rule has ended.
+/// Whether the rule that let a flow in has ended. The others decide on its next packet whether it goes on.
 #[inline(always)]
 #[must_use]
-pub(super) const fn rule_expired(expires_ticks: u32, now_ticks: u32) -> bool {
-    expires_ticks != 0 && reached(now_ticks, expires_ticks)
+pub(super) const fn rule_ended(flow: &Found<'_>, now_ticks: u32) -> bool {
+    flow.expires_ticks() != 0 && reached(now_ticks, flow.expires_ticks())
 }
 
 /// A live flow, and which table it is in.
@@ -49,12 +49,12 @@ pub(super) fn find<'a, I, A: Buckets, H: Buckets, S>(
     let words = key.words();
     let hash = key.hash(env.seed);
     if let Some(flow) = env.flows.find_outlined(words, hash)
-        && !flow.has_ended(env.now_ticks, &env.slot.timeouts_ticks)
+        && !flow.flow().is_expired(env.now_ticks, &env.slot.timeouts_ticks)
     {
         return Some(InTable { flow, assured: true });
     }
     let flow = env.half_flows.find_outlined(words, hash)?;
-    let alive = !flow.has_ended(env.now_ticks, &env.slot.timeouts_ticks);
+    let alive = !flow.flow().is_expired(env.now_ticks, &env.slot.timeouts_ticks);
     alive.then_some(InTable { flow, assured: false })
 }
 
@@ -68,7 +68,7 @@ pub(super) fn related<I: Image, A, H, S: SlowTables>(
     key: &FlowKey,
     found: Option<InTable<'_>>,
 ) -> Reason {
-    let is_judged = found.is_some_and(|found| found.flow.epoch() == env.slot.epoch);
+    let is_judged = found.is_some_and(|found| is_judged(env, &found.flow));
     if matches!(env.mode, Mode::Normal) && is_judged {
         return Reason::RelatedIcmp;
     }
@@ -87,7 +87,7 @@ pub(super) enum Plan {
     Pass,
     /// By the rules: there is no flow.
     Judge,
-    /// By the rules, as the packet that opened the flow: an older epoch let it in.
+    /// By the rules, as the packet that opened the flow: an older epoch let it in, or a rule that has ended.
     JudgeAgain,
     /// By the rules: the packet opens its flow anew.
     Reopen,
@@ -107,10 +107,16 @@ pub(super) fn plan<I, A, H, S>(
     if matches!(step(headers, hook, &found), Step::Reopen) {
         return Plan::Reopen;
     }
-    if found.flow.epoch() != env.slot.epoch {
+    if !is_judged(env, &found.flow) {
         return Plan::JudgeAgain;
     }
     Plan::Pass
+}
+
+/// Whether the rules as they are now have let the flow in.
+#[inline(always)]
+fn is_judged<I, A, H, S>(env: &Env<'_, I, A, H, S>, flow: &Found<'_>) -> bool {
+    flow.epoch() == env.slot.epoch && !rule_ended(flow, env.now_ticks)
 }
 
 #[inline(always)]

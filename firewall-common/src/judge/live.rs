@@ -54,7 +54,7 @@ impl<A: Buckets> LiveFlows<'_, A> {
         if !steady
             || found.epoch() != self.slot.epoch
             || flow.is_expired(self.now_ticks, &self.slot.timeouts_ticks)
-            || flows::rule_expired(found.expires_ticks(), self.now_ticks)
+            || flows::rule_ended(&found, self.now_ticks)
         {
             return Assured::Held;
         }

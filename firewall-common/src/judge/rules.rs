@@ -34,12 +34,14 @@ pub(super) enum Answer {
 pub(super) mod known {
     /// The table holds a flow of these ends.
     pub(in crate::judge) const IN_TABLE: u32 = 1;
-    /// It lives, and an older epoch let it in.
+    /// It lives, and an older epoch let it in, or a rule that has ended.
     pub(in crate::judge) const LIVE: u32 = 1 << 1;
     /// The packet goes the way of the one that opened it.
     pub(in crate::judge) const OPENERS_WAY: u32 = 1 << 2;
     /// The policy leaves live flows alone.
     pub(in crate::judge) const KEEP_LIVE_FLOWS: u32 = 1 << 3;
+    /// The rule that let the flow in has ended.
+    pub(in crate::judge) const RULE_ENDED: u32 = 1 << 4;
 }
 
 /// Leaves the question for the classifier in memory, and what is known of the flow for [`settle`].
@@ -69,7 +71,7 @@ pub(super) fn prepare<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
         (opener_key(headers, family), other(hook))
     };
     let chain = chain(env.image, image, &key, opener_hook)?;
-    work.question.put(chain, &key);
+    work.question.put(chain, &key, env.now_ticks);
     Ok(())
 }
 
@@ -88,7 +90,7 @@ pub(super) fn settle<I, A: Buckets, H: Buckets, S: SlowTables>(
     if work.known & known::IN_TABLE != 0
         && let Some(old) = flows::find(env, &work.subject)
     {
-        let keep_anyway = work.known & known::KEEP_LIVE_FLOWS != 0;
+        let keep_anyway = work.known & (known::KEEP_LIVE_FLOWS | known::RULE_ENDED) == known::KEEP_LIVE_FLOWS;
         if live && (keep_anyway || passes) {
             let answer = take_over(env, &old, &record, keep_anyway);
             if is_dry() {
@@ -159,6 +161,9 @@ fn look<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     }
     if opened_by_remote == matches!(hook, Hook::Ingress) {
         bits |= known::OPENERS_WAY;
+    }
+    if flows::rule_ended(&found.flow, env.now_ticks) {
+        bits |= known::RULE_ENDED;
     }
     bits
 }

@@ -78,7 +78,7 @@ fn deciding_rule(context: &XdpContext) -> Option<u16> {
     let question = QUESTION.get_ptr_mut(0)?;
     // SAFETY: a per-CPU map value; the benchmark runs on one CPU at a time.
     let question = unsafe { &mut *question };
-    question.put(chain, &key);
+    question.put(chain, &key, 0);
     let image = SlotImage {
         forgetting: &raw mut question.forgetting,
     };

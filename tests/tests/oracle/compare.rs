@@ -7,13 +7,14 @@ use firewall_agent::{
     dataplane::SlotImage,
     engine::HostEngine,
     policy::{
-        evaluate::{Decision, Probe, ProbeProtocol, evaluate},
+        evaluate::{Decision, Probe, ProbeProtocol, evaluate_without},
         model::{Action, AddressSet, Direction, ProtocolMatch, Ranges, Rule, Timers, ValidPolicy},
     },
     trial::{Question, Way},
 };
 use firewall_common::{
     address::Address,
+    cell::reached,
     classify::{MatchKey, classify, header},
     counters::{DEFAULT_COUNTERS, Hook},
     image::{Chain, ChainDescriptor, ImageHeader, NO_BLOCK, UNTAGGED},
@@ -27,7 +28,10 @@ use firewall_tests::{
     random::Random,
 };
 
-use super::generate::OTHERS;
+use super::generate::{OTHERS, end_of};
+
+/// When frames come, in ticks.
+const NOW: u32 = 1000;
 
 /// The interfaces of the host, by slot; slot 0 has no name.
 pub(crate) const INTERFACES: [(u8, &str); 5] = [
@@ -89,7 +93,8 @@ impl Subject {
             let number: usize = name[1..].parse().expect("rules are called r0, r1, …");
             rules[number].ordinal
         };
-        let image = compiled.bind(&ordinal, INTERFACES).expect("the slots exist");
+        let image = compiled.bind_until(&ordinal, &end_of, INTERFACES);
+        let image = image.expect("the slots exist");
         let engine = HostEngine::new(image.blocks(), |clock| timeouts(&Timers::default(), clock));
         Self {
             v6_percent: v6_percent(&policy),
@@ -115,11 +120,12 @@ impl Subject {
     /// Judges a random packet by the look-up alone.
     pub(crate) fn look_up(&self, random: &mut Random) -> Result<Tally, String> {
         let (probe, slot) = self.probe(random);
-        let expected = evaluate(&self.policy, &probe);
+        let now = 995 + u32::try_from(random.below(110)).expect("small");
+        let expected = expected_at(&self.policy, &probe, now);
         let (chain, key) = as_key(&probe, slot);
         let image = SliceImage(self.image.blocks());
         let view = header(&image).ok_or("no header")?;
-        let record = classify(&image, &view, chain, &key).ok_or("a damaged image")?;
+        let record = classify(&image, &view, chain, &key, now).ok_or("a damaged image")?;
         check(&probe, expected, record.rule, verdict(record.verdict))
     }
 
@@ -127,7 +133,7 @@ impl Subject {
     pub(crate) fn frame(&self, random: &mut Random) -> Result<Tally, String> {
         let (probe, slot) = self.probe(random);
         self.compare(probe, |frame, hook| {
-            self.engine.packet(frame, hook, slot, 1000).into()
+            self.engine.packet(frame, hook, slot, NOW).into()
         })
     }
 
@@ -147,7 +153,7 @@ impl Subject {
         let (mut probe, _) = self.probe(random);
         let interface = *random.pick(&[Interface::Eth0, Interface::Eth1, Interface::Unnamed]);
         probe.interface = (interface != Interface::Unnamed).then(|| interface.name());
-        self.compare(probe, |frame, hook| kernel.judge(frame, interface, hook, 1000))
+        self.compare(probe, |frame, hook| kernel.judge(frame, interface, hook, NOW))
     }
 
     fn compare(
@@ -167,7 +173,7 @@ impl Subject {
         if !matches!(judged.reason, Reason::Rule | Reason::Default) {
             return Ok(Tally::default());
         }
-        let expected = evaluate(&self.policy, &probe);
+        let expected = expected_at(&self.policy, &probe, NOW);
         check(&probe, expected, judged.rule, judged.verdict)
     }
 
@@ -239,6 +245,12 @@ impl Subject {
             IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(number).expect("32 bits")))
         }
     }
+}
+
+/// What the rules say that have not ended.
+fn expected_at(policy: &ValidPolicy, probe: &Probe<'_>, now: u32) -> Decision {
+    let has_ended = |rule: &Rule| rule.term.is_some_and(|term| reached(now, end_of(term)));
+    evaluate_without(policy, probe, has_ended)
 }
 
 fn v6_percent(policy: &ValidPolicy) -> usize {

@@ -4,10 +4,11 @@
 use std::ops::RangeInclusive;
 
 use firewall_agent::policy::model::{
-    Action, AddressSet, Defaults, Direction, LogRate, Matches, Origin, ProtocolMatch, Ranges, Rule,
+    Action, AddressSet, Defaults, Direction, LogRate, Matches, Origin, ProtocolMatch, Ranges, Rule, Term,
     ValidPolicy,
 };
 use firewall_tests::{random::Random, rule_sets};
+use jiff::Timestamp;
 
 /// Globs that rules use; some match several of the interfaces in [`super::compare::INTERFACES`], some none.
 const GLOBS: [&str; 8] = ["eth0", "eth*", "eth?", "br-?an", "*", "wg?", "e*1", "lo"];
@@ -197,6 +198,30 @@ fn rule(random: &mut Random, anchors: &Anchors, number: usize, shape: usize) -> 
         owner: None,
         reason: None,
         review: None,
+        term: None,
+    }
+}
+
+/// Ticks at which rules of a policy end; packets come before and after them.
+const ENDS: [u32; 7] = [3_000_000_000, 1, 999, 1000, 1001, 1100, 800_000_000];
+
+/// A term that ends at so many ticks.
+fn term(ticks: u32) -> Term {
+    Term {
+        since: Timestamp::MIN,
+        until: Timestamp::from_second(ticks.into()).expect("this century or the next"),
+    }
+}
+
+/// The end of a term in ticks: see [`term`].
+pub(crate) fn end_of(term: Term) -> u32 {
+    u32::try_from(term.until.as_second()).expect("made by `term`")
+}
+
+/// Gives every other rule an end.
+pub(crate) fn limit(policy: &mut ValidPolicy, random: &mut Random) {
+    for rule in &mut policy.rules {
+        rule.term = random.percent(50).then(|| term(*random.pick(&ENDS)));
     }
 }
 

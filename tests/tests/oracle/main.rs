@@ -43,7 +43,11 @@ fn run(seed: u64, packets: usize, judge: fn(&Subject, &mut Random) -> Result<Tal
         // Sizes are spread evenly over the orders of magnitude from 1 to 1000.
         let size = (1 << random.below(10)) + random.below(489);
         let size = if random.percent(70) { size % 40 + 1 } else { size };
-        let subject = Subject::new(policy(&mut random, size));
+        let mut policy = policy(&mut random, size);
+        if random.percent(40) {
+            generate::limit(&mut policy, &mut random);
+        }
+        let subject = Subject::new(policy);
         for _ in 0..(WORK / size).clamp(500, 20_000) {
             match judge(&subject, &mut random) {
                 Ok(one) => tally.add(one),
@@ -100,7 +104,11 @@ fn s70_frames_through_the_programs_in_the_kernel_equal_the_naive_evaluator() {
         } else {
             1 + random.below(40)
         };
-        let subject = Subject::new(policy(&mut random, size));
+        let mut policy = policy(&mut random, size);
+        if random.percent(40) {
+            generate::limit(&mut policy, &mut random);
+        }
+        let subject = Subject::new(policy);
         let kernel = subject.in_kernel();
         for _ in 0..KERNEL_FRAMES {
             match subject.frame_in_kernel(&kernel, &mut random) {

@@ -12,6 +12,7 @@ mod malformed;
 mod noise;
 mod plain;
 mod tcp;
+mod timed;
 mod udp;
 
 use firewall_tests::engine::InMemory;

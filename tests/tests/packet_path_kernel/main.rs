@@ -22,6 +22,8 @@ mod refusal;
 mod replay;
 #[path = "../packet_path/tcp.rs"]
 mod tcp;
+#[path = "../packet_path/timed.rs"]
+mod timed;
 #[path = "../packet_path/udp.rs"]
 mod udp;
 

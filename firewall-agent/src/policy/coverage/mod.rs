@@ -45,8 +45,9 @@ pub(super) fn covered(rules: &[Rule]) -> BTreeMap<usize, Cover> {
     let mut covers = BTreeMap::new();
     for index in 0..rules.len() {
         let cover = search.cover_of(index);
-        // What this rule takes the other one takes too: no need to look at this one later.
-        if !matches!(cover, Some(Cover::Same(_) | Cover::One(_))) {
+        // What this rule takes the other one takes too: no need to look at this one later. A rule that ends leaves its
+        // packets to others.
+        if !matches!(cover, Some(Cover::Same(_) | Cover::One(_))) && rules[index].term.is_none() {
             search.switch_on(index);
         }
         covers.extend(cover.map(|cover| (index, cover)));

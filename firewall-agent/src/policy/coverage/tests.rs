@@ -30,6 +30,7 @@ fn rule(matches: Matches) -> Rule {
         owner: None,
         reason: None,
         review: None,
+        term: None,
     }
 }
 

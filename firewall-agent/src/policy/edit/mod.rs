@@ -121,6 +121,7 @@ pub fn file_with_rule(sources: &SourceSet, name: &str) -> Option<FileId> {
 
 const fn rank(layer: Option<&Layer>) -> u8 {
     match layer {
+        Some(Layer::Timed) => 4,
         Some(Layer::Host(_)) => 3,
         Some(Layer::Role(_)) => 2,
         Some(Layer::Base) => 1,

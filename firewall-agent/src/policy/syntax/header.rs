@@ -20,6 +20,8 @@ pub enum Layer {
     Host(Arc<str>),
     /// Hosts, networks and services.
     Inventory,
+    /// Rules that end by themselves, beside the policy files: the agent writes them.
+    Timed,
 }
 
 const FORMS: &str = "write \"base\", \"role NAME\", \"host NAME\" or \"inventory\"";
@@ -78,6 +80,13 @@ const INVENTORY: Keys = Keys {
     ],
 };
 
+const TIMED: Keys = Keys {
+    what: "the file of rules that end by themselves",
+    known: &["layer", "rule"],
+    reserved: &[],
+    instead: &[],
+};
+
 /// Every key there is, for a file that does not say what it is: one finding about that is enough.
 const UNDECIDED: Keys = Keys {
     what: "a policy or inventory file",
@@ -105,6 +114,7 @@ pub(super) const KEYS: [&Keys; 2] = [&POLICY, &INVENTORY];
 pub(super) const fn keys(layer: Option<&Layer>) -> &'static Keys {
     match layer {
         Some(Layer::Inventory) => &INVENTORY,
+        Some(Layer::Timed) => &TIMED,
         Some(_) => &POLICY,
         None => &UNDECIDED,
     }
@@ -133,6 +143,7 @@ fn parse(text: &str) -> Result<Layer, Problem> {
         Some(("host", name)) => name::check_new(name).map(|()| Layer::Host(name.into())),
         None if text == "base" => Ok(Layer::Base),
         None if text == "inventory" => Ok(Layer::Inventory),
+        None if text == "timed" => Ok(Layer::Timed),
         _ => Err(Problem::new(format!("`{}` is not a layer", text.escape_debug())).hint(FORMS)),
     }
 }
@@ -147,6 +158,7 @@ mod tests {
         assert_eq!(parse("role web"), Ok(Layer::Role("web".into())));
         assert_eq!(parse("host web-1"), Ok(Layer::Host("web-1".into())));
         assert_eq!(parse("inventory"), Ok(Layer::Inventory));
+        assert_eq!(parse("timed"), Ok(Layer::Timed));
         for text in ["", "role", "web", "base web", "role  web", "role Web", "Base"] {
             assert!(parse(text).is_err(), "{text}");
         }

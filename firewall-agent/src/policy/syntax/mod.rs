@@ -112,7 +112,8 @@ fn document(file: FileId, root: &DeTable<'_>, findings: &mut Findings) -> Docume
     let layer = header::read(&Table::open_named(root, start.clone()), findings);
     let keys = header::keys(layer.as_ref().map(|layer| &layer.value));
     let table = Table::open(root, start, keys, findings);
-    let (rules, rule_names) = rule::read_all(&table, findings);
+    let is_timed = layer.as_ref().is_some_and(|layer| layer.value == Layer::Timed);
+    let (rules, rule_names) = rule::read_all(&table, is_timed, findings);
     Document {
         file,
         settings: settings::read(&table, findings),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use toml::value::Date;
 
 use super::{
-    super::model::LogRate,
+    super::model::{LogRate, Term},
     findings::{Findings, Located, Problem},
     name,
     statement::{self, Statement},
@@ -28,6 +28,10 @@ pub(crate) struct RuleEntry {
     pub(crate) overrides: bool,
     /// The rule of an earlier layer before which it is tried.
     pub(crate) before: Option<Located<Arc<str>>>,
+    /// The rule of an earlier layer behind which it is tried: in the layer of rules that end.
+    pub(crate) after: Option<Located<Arc<str>>>,
+    /// How long it holds: in the layer of rules that end, and there of every rule.
+    pub(crate) term: Option<Term>,
     /// Log events.
     pub(crate) log: Option<LogRate>,
     /// Who answers for it.
@@ -37,6 +41,38 @@ pub(crate) struct RuleEntry {
     /// When somebody should look at it again.
     pub(crate) review: Option<Located<Date>>,
 }
+
+const ENDS: &str =
+    "a rule that ends by itself stands in no policy file: `fwctl rule add … --for 2h` adds one";
+
+/// Of rules that end by themselves.
+const TIMED_KEYS: Keys = Keys {
+    what: "a rule that ends by itself",
+    known: &[
+        "name",
+        "allow",
+        "drop",
+        "reject",
+        "from",
+        "to",
+        "among",
+        "multicast",
+        "forward",
+        "interface",
+        "vlan",
+        "from_port",
+        "log",
+        "owner",
+        "reason",
+        "review",
+        "before",
+        "after",
+        "since",
+        "expires",
+    ],
+    reserved: &[],
+    instead: &[],
+};
 
 pub(super) const KEYS: Keys = Keys {
     what: "a rule",
@@ -63,7 +99,6 @@ pub(super) const KEYS: Keys = Keys {
     ],
     reserved: &[
         ("limit", "rate and connection limits"),
-        ("expires", "rules that end by themselves"),
         ("set", "address lists that are kept outside the policy"),
     ],
     instead: &[
@@ -84,19 +119,28 @@ pub(super) const KEYS: Keys = Keys {
             "direction",
             "write `from` for incoming packets, `to` for outgoing ones",
         ),
+        ("expires", ENDS),
+        ("until", ENDS),
+        ("for", ENDS),
     ],
 };
 
 /// Reads all rules: those without faults, and the names of all.
 pub(super) fn read_all(
     file: &Table<'_>,
+    is_timed: bool,
     findings: &mut Findings,
 ) -> (Vec<RuleEntry>, Vec<Located<Arc<str>>>) {
     let mut names = Vec::new();
     let mut rules = Vec::new();
-    for table in file.tables("rule", &KEYS, findings) {
+    let keys = if is_timed { &TIMED_KEYS } else { &KEYS };
+    for table in file.tables("rule", keys, findings) {
         let before = findings.count();
-        let rule = read(&table, &mut names, findings);
+        let mut rule = read(&table, &mut names, findings);
+        if is_timed {
+            let term = term(&table, findings);
+            rule = rule.map(|rule| RuleEntry { term, ..rule });
+        }
         if findings.count() == before {
             rules.extend(rule);
         }
@@ -136,6 +180,7 @@ fn read(table: &Table<'_>, names: &mut Vec<Located<Arc<str>>>, findings: &mut Fi
             .hint("a rule with `override = true` is tried where the rule was that it replaces"),
         );
     }
+    let after = table.string("after", findings);
     let log = table.string("log", findings);
     let log = log.and_then(|text| findings.check(&text.place, log_rate(&text.value)));
     let owner = table.string("owner", findings).map(|owner| owner.value);
@@ -152,10 +197,36 @@ fn read(table: &Table<'_>, names: &mut Vec<Located<Arc<str>>>, findings: &mut Fi
         enabled,
         overrides,
         before,
+        after,
+        term: None,
         log,
         owner,
         reason,
         review,
+    })
+}
+
+/// How long a rule holds. Without an end it would hold for good, so it has to say both.
+fn term(table: &Table<'_>, findings: &mut Findings) -> Option<Term> {
+    for key in ["since", "expires"] {
+        if table.value(key).is_none() {
+            let message = format!("a rule that ends by itself needs the key `{key}`");
+            findings.push(Diagnostic::new(Code::MissingKey, &table.place, message));
+        }
+    }
+    let since = table.moment("since", findings)?;
+    let until = table.moment("expires", findings)?;
+    if until.value <= since.value {
+        findings.push(Diagnostic::new(
+            Code::BadValue,
+            &until.place,
+            "the rule would end before it begins",
+        ));
+        return None;
+    }
+    Some(Term {
+        since: since.value,
+        until: until.value,
     })
 }
 

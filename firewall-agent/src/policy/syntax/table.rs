@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -149,6 +150,22 @@ impl<'a> Table<'a> {
                 ..
             }) => Some(Located::new(*date, findings.place(value.span()))),
             _ => wrong_type("a date such as 2030-12-31 (without quotes)", value, findings),
+        }
+    }
+
+    pub(super) fn moment(&self, key: &str, findings: &mut Findings) -> Option<Located<Timestamp>> {
+        let value = self.value(key)?;
+        let moment = match value.get_ref() {
+            DeValue::Datetime(moment) => moment.to_string().parse().ok(),
+            _ => None,
+        };
+        match moment {
+            Some(moment) => Some(Located::new(moment, findings.place(value.span()))),
+            None => wrong_type(
+                "a moment such as 2030-12-31T12:00:00Z (without quotes)",
+                value,
+                findings,
+            ),
         }
     }
 
