@@ -8,7 +8,7 @@ use super::{
     Agent, CliError,
     apply::waiting,
     expect_response,
-    output::{Exit, Output, Tone, findings, lines},
+    output::{Exit, Output, Tone, duration, findings, lines},
 };
 use crate::control::protocol::{Enforcing, FileState, Request, Status as Report};
 
@@ -62,6 +62,9 @@ fn text(output: &Output, report: &Report) -> String {
             report.generation
         ),
     );
+    if !report.timed_rules.is_empty() {
+        line("timed rules", timed_rules(report));
+    }
     line("bans", bans(report));
     if report.history.number > 0 {
         line(
@@ -163,6 +166,14 @@ fn bans(report: &Report) -> String {
         0 => "none".to_owned(),
         count => format!("{count} (`fwctl ban list`)"),
     }
+}
+
+fn timed_rules(report: &Report) -> String {
+    let rules = report.timed_rules.iter().map(|rule| match rule.seconds_left {
+        0 => format!("{} has ended", rule.name),
+        left => format!("{} ends in {}", rule.name, duration(left)),
+    });
+    rules.collect::<Vec<_>>().join("\n             ")
 }
 
 fn files(output: &Output, report: &Report) -> String {

@@ -22,12 +22,12 @@ use super::{
     log::PacketBudget,
     prepare,
     stamps::Stamps,
+    timed,
 };
 use crate::{
     control::protocol::{Failure, LastReload},
     dataplane::{DataplaneError, give_back_memory},
     diagnostic::SourceSet,
-    policy::read_sources,
     settings::Settings,
     state::{
         Actor, Cause, CounterNumbers, Head, History, IntentFile, Panic, PanicFile, PendingFile, Revisions,
@@ -251,9 +251,9 @@ impl Agent {
         self.kernel().dataplane.cell().is_ok()
     }
 
-    /// The policy files as they are on disk.
+    /// The policy files as they are on disk, and the rules beside them that end by themselves.
     pub(super) fn sources_on_disk(&self) -> SourceSet {
-        read_sources(&self.settings.policy)
+        timed::sources(&self.settings)
     }
 
     /// Looks whether the policy files differ from what is in force; not while somebody changes them both.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::prepare::sources_of;
+use super::{prepare::sources_of, timed};
 use crate::{
     control::protocol::{Failure, FailureKind, NewFile},
     diagnostic::{SourceFile, SourceSet},
@@ -24,6 +24,9 @@ pub(super) fn candidate(
     let mut writes = Vec::new();
     for file in files {
         let place = place_of(&sources, &file.path);
+        if place.is_some_and(|place| timed::is_own(&sources[place], settings)) {
+            return Err(timed::not_by_hand(&file.path));
+        }
         let path = match place {
             Some(place) => PathBuf::from(&**sources[place].name()),
             None => new_path(settings, &file.path)?,

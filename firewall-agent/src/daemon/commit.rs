@@ -247,7 +247,10 @@ pub(super) fn changes(before: Option<&ValidPolicy>, after: &ValidPolicy) -> Vec<
     let mut changes = Vec::new();
     for (name, rule) in &new {
         match old.get(name) {
-            None => changes.push(format!("added rule {name}")),
+            None => changes.push(match rule.term {
+                None => format!("added rule {name}"),
+                Some(term) => format!("added rule {name} until {:.0}", term.until),
+            }),
             Some(before) if !same(before, rule) => changes.push(format!("changed rule {name}")),
             Some(_) => {}
         }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::{
     agent::Agent,
     change::no_such_rule,
@@ -10,6 +12,7 @@ use super::{
     lists::{add_lines, delete_lines},
     policy_files::{take_back_files, write_files},
     prepare::prepare,
+    timed,
 };
 use crate::{
     control::protocol::{Changed, Edit, Edits, Failure, FailureKind, LineEdit, NewRule, RulePlace},
@@ -30,6 +33,13 @@ pub(super) struct Edited {
     pub(super) after: String,
 }
 
+impl Edited {
+    /// Whether there is no file any more.
+    fn is_gone(&self) -> bool {
+        self.after.is_empty() && !self.before.is_empty()
+    }
+}
+
 impl Agent {
     /// Makes all of these edits or none.
     pub fn edit(&self, by: &Actor, edits: &Edits) -> Result<Changed, Failure> {
@@ -38,8 +48,9 @@ impl Agent {
             [one] => cause(&one.edit),
             _ => Cause::Edit,
         };
+        let now = Timestamp::now();
         self.edit_files(by, cause, edits.why.clone(), |sources| {
-            self.make_edits(sources, &edits.edits)
+            self.make_edits(sources, &edits.edits, now)
         })
     }
 
@@ -101,12 +112,17 @@ impl Agent {
     }
 
     /// The files that the edits change. Everything that is wrong is told of at once, by line.
-    fn make_edits(&self, sources: &SourceSet, edits: &[LineEdit]) -> Result<Vec<Edited>, Failure> {
+    fn make_edits(
+        &self,
+        sources: &SourceSet,
+        edits: &[LineEdit],
+        now: Timestamp,
+    ) -> Result<Vec<Edited>, Failure> {
         let mut current = sources.clone();
         let mut changed: Vec<Edited> = Vec::new();
         let mut failures = Vec::new();
         for edit in edits {
-            match self.make_edit(&current, &edit.edit) {
+            match self.make_edit(&current, &edit.edit, now) {
                 Ok(edited) => {
                     current = with(&current, &edited);
                     match changed.iter_mut().find(|known| known.path == edited.path) {
@@ -124,10 +140,27 @@ impl Agent {
         Ok(changed)
     }
 
-    fn make_edit(&self, sources: &SourceSet, edit: &Edit) -> Result<Edited, Failure> {
+    fn make_edit(&self, sources: &SourceSet, edit: &Edit, now: Timestamp) -> Result<Edited, Failure> {
+        match edit {
+            Edit::RuleReplace(rule) => self.refuse_timed(sources, &rule.name)?,
+            Edit::RuleMove { name, .. } | Edit::RuleEnable { name } | Edit::RuleDisable { name } => {
+                self.refuse_timed(sources, name)?;
+            }
+            _ => {}
+        }
         match edit {
             Edit::RuleAdd(new) => {
+                if let Some(seconds) = new.seconds {
+                    return self.with_timed_rule(sources, new, seconds, now);
+                }
                 let file = self.file_for_new(sources, new)?;
+                if timed::is_own(sources.file(file), &self.settings) {
+                    return Err(Failure::new(
+                        FailureKind::Conflict,
+                        "a rule that lasts cannot stand beside one that ends by itself",
+                    )
+                    .hint("name a rule of a policy file, or say how long the new one is to hold: --for 2h"));
+                }
                 let position = position(&new.place);
                 edited(sources, file, |text| edit::add_rule(text, &new.rule, &position))
             }
@@ -146,9 +179,10 @@ impl Agent {
             Edit::RuleDisable { name } => switched(sources, name, false),
             Edit::RuleDelete { name } => {
                 let file = file_with(sources, name)?;
-                edited(sources, file, |text| {
+                let edited = edited(sources, file, |text| {
                     edit::delete_rule(text, edit::sentence_name(name))
-                })
+                })?;
+                Ok(edited.settled(&self.settings))
             }
             Edit::SetAdd { name, entries } => {
                 self.list_edited(sources, name, |text| add_lines(text, entries))
@@ -295,8 +329,12 @@ fn edited(
 /// The sources with the edit in them.
 pub(super) fn with(sources: &SourceSet, edited: &Edited) -> SourceSet {
     let is_edited = |name: &str| Path::new(name) == edited.path;
-    sources
+    let is_new = sources.all().all(|(_, source)| !is_edited(source.name()));
+    let new = is_new.then(|| SourceFile::new(edited.path.to_string_lossy(), edited.after.as_str()));
+    let is_gone = |source: &SourceFile| is_edited(source.name()) && edited.is_gone() && !source.is_list();
+    let files = sources
         .all()
+        .filter(|(_, source)| !is_gone(source))
         .map(|(_, source)| {
             if is_edited(source.name()) && source.is_list() {
                 SourceFile::list(source.name().clone(), edited.after.as_str())
@@ -305,8 +343,8 @@ pub(super) fn with(sources: &SourceSet, edited: &Edited) -> SourceSet {
             } else {
                 source.clone()
             }
-        })
-        .collect()
+        });
+    new.into_iter().chain(files).collect()
 }
 
 /// Several lines that cannot be done are one failure.

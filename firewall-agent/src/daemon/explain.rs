@@ -1,6 +1,6 @@
 //! Why a packet passes or does not, by what is in force.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use firewall_common::{
     cell::Cell,
@@ -23,9 +23,7 @@ use crate::{
     dataplane::{AttachedInterface, FlowTable, FlowView},
     engine::Sizes,
     policy::model::ValidPolicy,
-    trial::{
-        Explanation, KnownFlow, NOW_TICKS, Question, Subject, Surroundings, asked_frame, explain, frame,
-    },
+    trial::{Explanation, KnownFlow, Question, Subject, Surroundings, asked_frame, explain, frame},
 };
 
 /// Blocks for the members of block lists: as many as a million random addresses of both families take.
@@ -64,11 +62,12 @@ impl Agent {
         }
         let clock = self.read_clock()?;
         let (remote, _) = question.remote();
+        let remaining = self.remaining()?;
         let bans = self.lock_bans().live(&clock);
         let is_banned = bans.iter().any(|ban| ban.prefix.contains(&remote));
         let mut kernel = self.kernel();
         let interface = interface(&kernel, &mut question)?;
-        let (subject, around) = live(&mut kernel, &in_force, &question, interface.as_ref(), is_banned)?;
+        let (subject, mut around) = live(&mut kernel, &in_force, &question, interface.as_ref(), is_banned)?;
         let frame = asked_frame(&question, &around);
         let asked = match prepared {
             Ok(()) => cross_check::ask(runs, &kernel, &subject, &question, interface.as_ref(), &frame),
@@ -76,6 +75,8 @@ impl Agent {
         };
         drop(kernel);
         let asked = asked.unwrap_or_else(|error| Asked::Impossible(kernel_failure(&error).message));
+        let terms = in_force.policy.rules.iter().filter_map(|rule| rule.term);
+        around.left = terms.map(|term| (term, remaining.left(term))).collect();
         let mut explanation = explain(&subject, &label(&in_force), &question, &around);
         let is_settled = cross_check::enter(&mut explanation, asked);
         Ok((explanation, is_settled))
@@ -145,11 +146,19 @@ fn live(
         is_live: true,
         flow: flow.map(|view| {
             let is_current = Some(view.epoch) == epoch;
-            known(&mut subject, &view, in_force, question, is_current)
+            known(
+                &mut subject,
+                &view,
+                in_force,
+                question,
+                (is_current, clock.now_ticks),
+            )
         }),
         is_banned,
         mode,
         local,
+        now_ticks: clock.now_ticks,
+        left: BTreeMap::new(),
     };
     Ok((subject, around))
 }
@@ -178,11 +187,11 @@ fn known(
     view: &FlowView,
     in_force: &InForce,
     question: &Question,
-    is_current: bool,
+    (is_current, now_ticks): (bool, u32),
 ) -> KnownFlow {
     let epoch = subject.engine.epoch();
     let flow = Flow {
-        seen_ticks: NOW_TICKS,
+        seen_ticks: now_ticks,
         ..view.flow
     };
     let entered = NewFlow {
@@ -191,7 +200,7 @@ fn known(
         epoch: if is_current { epoch } else { epoch - 1 },
         expires_ticks: 0,
         local_acknowledgement: 0,
-        opened_ticks: NOW_TICKS,
+        opened_ticks: now_ticks,
     };
     // The table is empty but for this one.
     subject.engine.enter(&entered, view.table == FlowTable::Assured);

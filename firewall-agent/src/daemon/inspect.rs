@@ -32,7 +32,8 @@ fn is_image_intact(kernel: &Kernel, in_force: &InForce) -> Result<Option<bool>, 
         return Ok(None);
     }
     let dataplane = &kernel.dataplane;
-    let (slot, _) = Cell::effective(dataplane.cell()?.pack(), dataplane.clock()?.now_ticks);
+    let clock = dataplane.clock()?;
+    let (slot, _) = Cell::effective(dataplane.cell()?.pack(), clock.now_ticks);
     let loaded = image_digest(&dataplane.read_back(slot)?);
     let numbers: std::collections::HashMap<&str, u16> = in_force
         .rules()
@@ -41,10 +42,11 @@ fn is_image_intact(kernel: &Kernel, in_force: &InForce) -> Result<Option<bool>, 
     let attached = dataplane.interfaces();
     let slots = attached.iter().map(|attached| (attached.slot, &*attached.name));
     let number = |name: &str| numbers.get(name).copied().unwrap_or_default();
-    let Some(bound) = compile(&in_force.policy)
-        .ok()
-        .and_then(|image| image.bind(&number, slots).ok())
-    else {
+    let Some(bound) = compile(&in_force.policy).ok().and_then(|image| {
+        image
+            .bind_until(&number, &|term| kernel.ends.peek(term, &clock), slots)
+            .ok()
+    }) else {
         return Ok(None);
     };
     Ok(Some(bound.digest() == loaded))

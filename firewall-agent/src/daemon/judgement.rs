@@ -21,7 +21,7 @@ use crate::{
     engine::{HostEngine, Segment},
     policy::{
         list::Entries,
-        model::{Direction, Rule, ValidPolicy},
+        model::{Direction, Rule, Term, ValidPolicy},
     },
     prefix_set::{Members, Prefix},
 };
@@ -31,6 +31,9 @@ const QUESTIONS: u32 = 256;
 
 /// When the packets come, in ticks.
 const NOW_TICKS: u32 = 1000;
+
+/// When rules end that have not ended yet.
+const LATER_TICKS: u32 = 1 << 30;
 
 /// A connection to ask about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,12 +130,14 @@ pub(super) enum JudgementError {
 }
 
 impl<'a> Judgement<'a> {
-    /// `interfaces` are those that connections may name; `remotes` all other ends that are going to be asked about.
+    /// `interfaces` are those that connections may name; `remotes` all other ends that are going to be asked about;
+    /// `has_ended` says which rules have ended then.
     pub(super) fn new(
         policy: &'a ValidPolicy,
         image: &CompiledImage,
         interfaces: &[String],
         remotes: impl IntoIterator<Item = IpAddr>,
+        has_ended: &dyn Fn(Term) -> bool,
     ) -> Result<Self, JudgementError> {
         let interfaces: Vec<String> = interfaces.iter().take(INTERFACE_SLOTS - 1).cloned().collect();
         // The image numbers its rules in their order, and here they keep those numbers.
@@ -143,7 +148,8 @@ impl<'a> Judgement<'a> {
             .zip(DEFAULT_COUNTERS..)
             .collect();
         let slots = (1u8..).zip(interfaces.iter().map(String::as_str));
-        let bound = image.bind(&|name| numbers[name], slots)?;
+        let end = |term| if has_ended(term) { NOW_TICKS } else { LATER_TICKS };
+        let bound = image.bind_until(&|name| numbers[name], &end, slots)?;
         let mut engine = HostEngine::new(bound.blocks(), |clock| timeouts(image.timers(), clock));
         let members = listed(policy, remotes);
         if !members.is_empty() && engine.load_lists(0, &members).is_err() {

@@ -1,6 +1,6 @@
 //! The kernel side in the agent's hands: the dataplane, and what it enforces.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use firewall_common::cell::{Cell, Mode, reached};
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -13,10 +13,10 @@ use crate::{
         Adoption, AttachMode, Dataplane, DataplaneError, Link, Reconciled, SlotImage, Wanted, reconcile,
     },
     failpoint::Step,
-    policy::model::{Action, Direction, ValidPolicy},
+    policy::model::{Action, Direction, Term, ValidPolicy},
     prefix_set::Change,
     settings::AttachChoice,
-    state::{Numbering, StateError},
+    state::{Ends, Numbering, StateError},
 };
 
 /// Why a policy could not be put in force.
@@ -102,6 +102,8 @@ struct Enforced {
     live: LiveImage,
     slot: u8,
     globs: GlobSet,
+    /// When its rules end, in ticks.
+    ends: BTreeMap<Term, u32>,
 }
 
 /// A switch that can still be taken back.
@@ -127,6 +129,8 @@ pub(super) struct Kernel {
     pub(super) failures: Vec<InterfaceFailure>,
     /// Panic is on, and the kernel side does not know of it before it has a policy.
     owes_panic: bool,
+    /// When rules end.
+    pub(super) ends: Ends,
 }
 
 impl Kernel {
@@ -139,6 +143,7 @@ impl Kernel {
             others: Vec::new(),
             failures: Vec::new(),
             owes_panic: false,
+            ends: Ends::default(),
         }
     }
 
@@ -193,7 +198,8 @@ impl Kernel {
         }
         let attached = self.dataplane.interfaces();
         let interfaces = attached.iter().map(|one| (one.slot, &*one.name));
-        let bound = bind(&prepared.image, &prepared.policy, numbering, interfaces)?;
+        let ends = self.ends_of(&prepared.policy)?;
+        let bound = bind(&prepared.image, &prepared.policy, numbering, &ends, interfaces)?;
         let digest = bound.digest();
         let mut slots = adoption.slots.iter();
         let same = slots.find(|one| one.intact && one.status.slot == slot && one.status.digest == digest);
@@ -201,7 +207,7 @@ impl Kernel {
         if self.dataplane.list_members(slot)? != prepared.policy.listed() {
             return Ok(None);
         }
-        let enforced = Enforced::new(prepared, numbering, bound, slot)?;
+        let enforced = Enforced::new(prepared, numbering, ends, bound, slot)?;
         Ok(Some((enforced, same.status.epoch)))
     }
 
@@ -520,7 +526,8 @@ impl Kernel {
             }
         }
         let named = interfaces.iter().map(|(slot, name)| (*slot, &**name));
-        let bound = bind(&prepared.image, &prepared.policy, numbering, named)?;
+        let ends = self.ends_of(&prepared.policy)?;
+        let bound = bind(&prepared.image, &prepared.policy, numbering, &ends, named)?;
         for &number in &numbering.to_reset {
             self.dataplane.clear_rule_counter(number)?;
         }
@@ -535,9 +542,16 @@ impl Kernel {
         self.dataplane
             .load_lists(loaded.slot, &prepared.policy.listed())?;
         Ok((
-            Enforced::new(prepared, numbering, bound, loaded.slot)?,
+            Enforced::new(prepared, numbering, ends, bound, loaded.slot)?,
             loaded.epoch,
         ))
+    }
+
+    /// When the rules of a policy end, in ticks.
+    fn ends_of(&mut self, policy: &ValidPolicy) -> Result<BTreeMap<Term, u32>, DataplaneError> {
+        let clock = self.dataplane.clock()?;
+        let terms = policy.rules.iter().filter_map(|rule| rule.term);
+        Ok(terms.map(|term| (term, self.ends.ticks(term, &clock))).collect())
     }
 
     fn attach_to(&mut self, enforced: &mut Enforced) -> Result<Reconciled, EnforceError> {
@@ -583,6 +597,7 @@ impl Enforced {
     fn new(
         prepared: &Prepared,
         numbering: &Numbering,
+        ends: BTreeMap<Term, u32>,
         bound: BoundImage,
         slot: u8,
     ) -> Result<Self, EnforceError> {
@@ -592,6 +607,7 @@ impl Enforced {
             numbers: numbering.numbers.clone(),
             live: bound.into_live(),
             slot,
+            ends,
         })
     }
 
@@ -630,8 +646,13 @@ impl Enforced {
         interface: &str,
         index: u32,
     ) -> Result<(), DataplaneError> {
+        let clock = dataplane.clock()?;
+        let end = |term: Term| {
+            let ticks = self.ends.get(&term).copied();
+            ticks.filter(|ticks| !reached(clock.now_ticks, *ticks))
+        };
         let takeover = dataplane.take_over(self.slot, Some(&[index]), &mut |socket| {
-            takeover::judge(&self.policy, &self.numbers, socket)
+            takeover::judge(&self.policy, &self.numbers, &end, socket)
         })?;
         if takeover.seen > 0 {
             tracing::info!(
@@ -710,6 +731,7 @@ fn bind<'a>(
     image: &CompiledImage,
     policy: &ValidPolicy,
     numbering: &Numbering,
+    ends: &BTreeMap<Term, u32>,
     interfaces: impl IntoIterator<Item = (u8, &'a str)>,
 ) -> Result<BoundImage, BindError> {
     let numbers: std::collections::HashMap<&str, u16> = policy
@@ -718,7 +740,7 @@ fn bind<'a>(
         .map(|rule| &*rule.name)
         .zip(numbering.numbers.iter().copied())
         .collect();
-    image.bind(&|name| numbers[name], interfaces)
+    image.bind_until(&|name| numbers[name], &|term| ends[&term], interfaces)
 }
 
 pub(super) fn glob_set(patterns: &[String]) -> Result<GlobSet, globset::Error> {

@@ -19,7 +19,7 @@ use crate::{
     control::protocol::{Failure, FailureKind, Finding},
     policy::{
         list::Entry,
-        model::{Action, AddressSet, Direction, Rule, ValidPolicy},
+        model::{Action, AddressSet, Direction, Rule, Term, ValidPolicy},
     },
     state::Actor,
 };
@@ -67,11 +67,19 @@ impl Agent {
         before: &InForce,
     ) -> Result<(), Failure> {
         let managed = self.managed(by)?;
-        let cuts = self.cuts(&managed, policy, image, before)?;
+        let remaining = self.remaining()?;
+        let mut cuts = self.cuts(&managed, policy, image, before, &|term| remaining.has_ended(term))?;
+        let mut would = "this would cut";
+        // A rule that ends hides what the others do until then.
+        let ends = |policy: &ValidPolicy| policy.rules.iter().any(|rule| rule.term.is_some());
+        if cuts.is_empty() && (ends(policy) || ends(&before.policy)) {
+            cuts = self.cuts(&managed, policy, image, before, &|_| true)?;
+            would = "once the rules that end by themselves have ended, this would cut";
+        }
         if cuts.is_empty() {
             return Ok(());
         }
-        let mut message = format!("this would cut {}", cuts[0].0);
+        let mut message = format!("{would} {}", cuts[0].0);
         if cuts.len() > 1 {
             message = format!("{message}; and {} more", cuts.len() - 1);
         }
@@ -116,6 +124,7 @@ impl Agent {
         policy: &ValidPolicy,
         image: &CompiledImage,
         before: &InForce,
+        has_ended: &dyn Fn(Term) -> bool,
     ) -> Result<Vec<(String, Finding)>, Failure> {
         let interfaces = self.interface_names()?;
         let remotes = || managed.iter().map(|one| one.connection.remote.ip());
@@ -125,7 +134,7 @@ impl Agent {
                 format!("it cannot be told whom this would cut: {error}"),
             )
         };
-        let mut next = Judgement::new(policy, image, &interfaces, remotes())
+        let mut next = Judgement::new(policy, image, &interfaces, remotes(), has_ended)
             .map_err(|error| failed(error.to_string()))?;
         let mut cut: Vec<(&Managed, Answer<'_>)> = Vec::new();
         for one in managed {
@@ -138,7 +147,7 @@ impl Agent {
             return Ok(Vec::new());
         }
         let image = compile(&before.policy).map_err(|error| failed(error.to_string()))?;
-        let mut now = Judgement::new(&before.policy, &image, &interfaces, remotes())
+        let mut now = Judgement::new(&before.policy, &image, &interfaces, remotes(), has_ended)
             .map_err(|error| failed(error.to_string()))?;
         let mut cuts = Vec::new();
         for (one, answer) in cut {

@@ -46,6 +46,7 @@ mod stamps;
 mod start;
 mod takeover;
 mod three_way;
+mod timed;
 
 pub use agent::Agent;
 pub(crate) use agent::Health;

@@ -60,9 +60,12 @@ impl Agent {
         let image = compile(&before.policy).map_err(|error| failed(error.to_string()))?;
         let all = managed.iter().map(|one| &one.connection).chain(&connections);
         let remotes: Vec<IpAddr> = all.map(|connection| connection.remote.ip()).collect();
+        let remaining = self.remaining()?;
         let judgement = |policy, image| {
-            Judgement::new(policy, image, &interfaces, remotes.iter().copied())
-                .map_err(|error| failed(error.to_string()))
+            Judgement::new(policy, image, &interfaces, remotes.iter().copied(), &|term| {
+                remaining.has_ended(term)
+            })
+            .map_err(|error| failed(error.to_string()))
         };
         let mut now = judgement(&before.policy, &image)?;
         let mut then = judgement(&prepared.policy, &prepared.image)?;
@@ -219,6 +222,9 @@ fn line(rule: &Rule) -> String {
     }
     if let Some(log) = rule.log {
         let _ = write!(text, " log {}/s", log.events_per_second);
+    }
+    if let Some(term) = rule.term {
+        let _ = write!(text, " until {:.0}", term.until);
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{chain::chain, edits::Edited};
+use super::{chain::chain, edits::Edited, timed};
 use crate::{
     failpoint::Step,
     policy::store,
@@ -14,10 +14,13 @@ const MODE: u32 = 0o640;
 
 impl From<&Edited> for Write {
     fn from(edited: &Edited) -> Self {
+        // Only the file of rules that end comes and goes with what is in it.
+        let is_kept = |text: &str| !text.is_empty() || !timed::is_called(&edited.path);
+        let content = |text: &str| is_kept(text).then(|| text.into());
         Self {
             path: edited.path.clone(),
-            before: Some(edited.before.as_str().into()),
-            after: Some(edited.after.as_str().into()),
+            before: content(&edited.before),
+            after: content(&edited.after),
         }
     }
 }

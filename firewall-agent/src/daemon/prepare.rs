@@ -1,9 +1,14 @@
 //! From policy files to something that can be loaded; nothing is changed on the way.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use super::timed;
 use crate::{
     compile::{CompileError, CompiledImage, compile},
     control::protocol::{Failure, FailureKind, Finding},
@@ -34,6 +39,14 @@ pub(super) enum PrepareError {
         errors: usize,
         first: String,
         findings: Vec<Finding>,
+    },
+    /// A rule that ends by itself in a file that an operator writes.
+    #[error(
+        "{file} has rules that end by themselves, and no policy file holds those: `fwctl rule add … --for 2h` adds one"
+    )]
+    StrayTimed {
+        /// The file.
+        file: Arc<str>,
     },
     /// It does not fit.
     #[error("the policy cannot be compiled: {0}")]
@@ -70,6 +83,14 @@ pub(super) fn prepare(sources: SourceSet, settings: &Settings) -> Result<Prepare
     let Some(policy) = checked.policies.into_iter().next() else {
         return Err(rejected(findings));
     };
+    let own = timed::path(settings);
+    let is_stray = |file: &str| Path::new(file) != own;
+    let mut ending = policy.rules.iter().filter(|rule| rule.term.is_some());
+    if let Some(rule) = ending.find(|rule| is_stray(&rule.origin.file)) {
+        return Err(PrepareError::StrayTimed {
+            file: rule.origin.file.clone(),
+        });
+    }
     let image = compile(&policy)?;
     Ok(Prepared {
         policy: Arc::new(policy),

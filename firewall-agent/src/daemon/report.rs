@@ -16,6 +16,7 @@ use super::{
     describe, disabled,
     in_force::{DIRECTIONS, InForce, default_name, default_number},
     prepare::{files, today},
+    timed::Remaining,
 };
 use crate::{
     control::protocol::{
@@ -45,6 +46,7 @@ impl Agent {
         let in_force = self.in_force();
         let health = self.health();
         let bans = self.ban_count()?;
+        let timed_rules = self.timed_rules()?;
         let kernel = self.kernel();
         let dataplane = &kernel.dataplane;
         let cell = dataplane.cell().map_err(|error| kernel_failure(&error))?;
@@ -82,6 +84,7 @@ impl Agent {
             policy_hash: in_force.hash_text(),
             generation: in_force.epoch,
             rules: in_force.policy.rules.len(),
+            timed_rules,
             bans,
             pending: health.pending,
             files: self.file_states(&in_force),
@@ -96,11 +99,12 @@ impl Agent {
     /// Every rule in force.
     pub fn rules(&self) -> Result<Rules, Failure> {
         let (in_force, counters) = self.counted()?;
+        let remaining = self.remaining()?;
         let defaults = &in_force.policy.settings.defaults;
         Ok(Rules {
             rules: in_force
                 .rules()
-                .map(|(rule, number)| summary(rule, counters.rule(number)))
+                .map(|(rule, number)| summary(rule, counters.rule(number), &remaining))
                 .collect(),
             defaults: [defaults.input, defaults.output, defaults.forward]
                 .map(|action| describe::action(action).to_owned()),
@@ -111,6 +115,7 @@ impl Agent {
     /// One rule in force: both halves where it holds both ways.
     pub fn rule(&self, name: &str) -> Result<RuleDetail, Failure> {
         let (in_force, counters) = self.counted()?;
+        let remaining = self.remaining()?;
         let halves: Vec<(&Rule, u16)> = in_force
             .rules()
             .filter(|(rule, _)| {
@@ -131,7 +136,7 @@ impl Agent {
             review_overdue: first.is_overdue(today()),
             rules: halves
                 .iter()
-                .map(|(rule, number)| summary(rule, counters.rule(*number)))
+                .map(|(rule, number)| summary(rule, counters.rule(*number), &remaining))
                 .collect(),
         })
     }
@@ -222,7 +227,7 @@ fn interface_status(attached: &AttachedInterface) -> InterfaceStatus {
     }
 }
 
-fn summary(rule: &Rule, counter: RuleCounter) -> RuleSummary {
+fn summary(rule: &Rule, counter: RuleCounter, remaining: &Remaining) -> RuleSummary {
     RuleSummary {
         name: rule.name.to_string(),
         direction: describe::direction(rule.direction).to_owned(),
@@ -231,6 +236,8 @@ fn summary(rule: &Rule, counter: RuleCounter) -> RuleSummary {
         from: describe::addresses(rule.matches.source.as_ref()),
         to: describe::addresses(rule.matches.destination.as_ref()),
         origin: origin(rule),
+        until: rule.term.map(|term| term.until),
+        seconds_left: rule.term.map(|term| remaining.left(term).as_secs()),
         total: of_rule(counter),
     }
 }

@@ -217,6 +217,7 @@ async fn look_for_pending(agent: Arc<Agent>) {
         let looked = spawn_blocking(move || {
             agent.look_for_pending();
             agent.forget_ended_bans();
+            agent.forget_ended_rules();
         });
         let _ = looked.await;
     }

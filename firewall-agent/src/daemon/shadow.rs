@@ -70,9 +70,12 @@ impl Agent {
         let interfaces = self.interface_names()?;
         let all = seen.passed.iter().chain(&seen.dropped);
         let remotes: Vec<IpAddr> = all.map(|connection| connection.remote.ip()).collect();
+        let remaining = self.remaining()?;
         let judgement = |policy, image| {
-            Judgement::new(policy, image, &interfaces, remotes.iter().copied())
-                .map_err(|error| failed(error.to_string()))
+            Judgement::new(policy, image, &interfaces, remotes.iter().copied(), &|term| {
+                remaining.has_ended(term)
+            })
+            .map_err(|error| failed(error.to_string()))
         };
         let mut now = judgement(&before.policy, &image)?;
         let mut then = judgement(&prepared.policy, &prepared.image)?;

@@ -13,14 +13,14 @@ use super::{
     in_force::{CounterUse, InForce},
     kernel::{EnforceError, Kernel, Lasting, Strictness},
     prepare::{PrepareError, Prepared, files, prepare, prepare_failsafe, sources_of},
+    timed,
 };
 use crate::{
     control::protocol::{Enforcing, Failure},
     dataplane::{Adoption, Dataplane, DataplaneError, Repair},
-    policy::read_sources,
     settings::Settings,
     state::{
-        Actor, Cause, CounterNumbers, History, IntentFile, Manifest, Numbering, PanicFile, PendingFile,
+        Actor, Cause, CounterNumbers, Ends, History, IntentFile, Manifest, Numbering, PanicFile, PendingFile,
         Recovered, Revision, Revisions, StateDirectory, StateError,
     },
 };
@@ -132,6 +132,7 @@ impl Starter<'_> {
         )?;
         let capacity = u32::from(self.kernel.dataplane.rule_counter_capacity());
         let (counters, problem) = CounterNumbers::open(&directory, capacity);
+        self.kernel.ends = Ends::open(&directory);
         // Before anything is attached that packets could come in on.
         let (bans, problems) = BanBook::open(&directory, self.kernel);
         let other = recovered.problems.drain(..).chain(problem);
@@ -187,7 +188,7 @@ impl Starter<'_> {
 
     /// Files that differ from the last revision, where the settings want them.
     fn changed_files(&mut self, editor: &mut Editor, revision: Option<&Revision>) -> Option<InForce> {
-        let on_disk = files(&read_sources(&self.settings.policy));
+        let on_disk = files(&timed::sources(self.settings));
         let wanted =
             self.settings.enforce_changed_files_at_boot && revision.is_some_and(|last| last.files != on_disk);
         if !wanted {
@@ -202,7 +203,7 @@ impl Starter<'_> {
             cause,
             why: None,
         };
-        let prepared = match prepare(read_sources(&self.settings.policy), self.settings) {
+        let prepared = match prepare(timed::sources(self.settings), self.settings) {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.failed(cause, &error.failure());

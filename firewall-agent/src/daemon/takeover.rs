@@ -3,17 +3,22 @@
 use globset::Glob;
 
 use crate::{
-    dataplane::SocketFlow,
+    dataplane::{Admission, SocketFlow},
     policy::{
-        evaluate::{Probe, ProbeProtocol, evaluate},
-        model::{Action, Direction, ValidPolicy},
+        evaluate::{Probe, ProbeProtocol, evaluate_without},
+        model::{Action, Direction, Term, ValidPolicy},
     },
 };
 
 use super::in_force::default_number;
 
-/// The counter of the rule that allows a connection, if one does.
-pub(super) fn judge(policy: &ValidPolicy, numbers: &[u16], socket: &SocketFlow) -> Option<u16> {
+/// The rule that allows a connection, if one does. `end` says when rules end, in ticks; `None` where that is over.
+pub(super) fn judge(
+    policy: &ValidPolicy,
+    numbers: &[u16],
+    end: &dyn Fn(Term) -> Option<u32>,
+    socket: &SocketFlow,
+) -> Option<Admission> {
     let (direction, source, destination) = if socket.opened_by_remote {
         (Direction::In, socket.remote, socket.local)
     } else {
@@ -24,7 +29,7 @@ pub(super) fn judge(policy: &ValidPolicy, numbers: &[u16], socket: &SocketFlow) 
     } else {
         direction
     };
-    let decision = evaluate(
+    let decision = evaluate_without(
         policy,
         &Probe {
             direction,
@@ -38,13 +43,17 @@ pub(super) fn judge(policy: &ValidPolicy, numbers: &[u16], socket: &SocketFlow) 
             interface: socket.interface.as_deref(),
             vlan: None,
         },
+        |rule| rule.term.is_some_and(|term| end(term).is_none()),
     );
     if decision.verdict != Action::Allow {
         return None;
     }
     match decision.rule {
-        Some(rule) => numbers.get(rule).copied(),
-        None => Some(default_number(direction)),
+        Some(rule) => Some(Admission {
+            rule: numbers.get(rule).copied()?,
+            expires_ticks: policy.rules[rule].term.and_then(end).unwrap_or(0),
+        }),
+        None => Some(Admission::for_good(default_number(direction))),
     }
 }
 

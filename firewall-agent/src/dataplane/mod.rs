@@ -40,7 +40,7 @@ pub use link::{AttachRequest, AttachedInterface, Link, ModeReason, XdpMode};
 pub use network_changes::{NetworkChanges, NetworkChangesError};
 pub use reconcile::{Failure, Reconciled, Wanted, reconcile};
 pub use status::{AdoptedSlot, Adoption, MapUsage, Repair, SlotStatus, Unloaded};
-pub use takeover::{Listener, SocketFlow, Takeover};
+pub use takeover::{Admission, Listener, SocketFlow, Takeover};
 
 use crate::prefix_set::{Change, Members};
 pub use crate::settings::AttachMode;
@@ -147,13 +147,13 @@ pub trait Dataplane: Send {
     fn listeners(&self) -> Result<Vec<Listener>, DataplaneError>;
 
     /// Enters the connections that are already open as flows of the policy in `slot`: each one for which `judge`
-    /// names the counter of the rule that allows it. With `interfaces` only those that are routed through one of them
+    /// names the rule that allows it. With `interfaces` only those that are routed through one of them
     /// (by index).
     fn take_over(
         &mut self,
         slot: u8,
         interfaces: Option<&[u32]>,
-        judge: &mut dyn FnMut(&SocketFlow) -> Option<u16>,
+        judge: &mut dyn FnMut(&SocketFlow) -> Option<Admission>,
     ) -> Result<Takeover, DataplaneError>;
 
     /// All counters, summed over CPUs; of rules the first `rules` numbers.

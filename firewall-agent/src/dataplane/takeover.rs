@@ -49,8 +49,28 @@ pub struct Takeover {
     pub refused: u32,
 }
 
+/// The rule that allows a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// Number of its counter.
+    pub rule: u16,
+    /// When it ends, in ticks; zero is never.
+    pub expires_ticks: u32,
+}
+
+impl Admission {
+    /// By a rule that does not end.
+    #[must_use]
+    pub const fn for_good(rule: u16) -> Self {
+        Self {
+            rule,
+            expires_ticks: 0,
+        }
+    }
+}
+
 /// The flow that a connection becomes: an assured one, since both ends have taken part.
-pub(super) fn established(socket: &SocketFlow, rule: u16, epoch: u32, now_ticks: u32) -> NewFlow {
+pub(super) fn established(socket: &SocketFlow, admission: Admission, epoch: u32, now_ticks: u32) -> NewFlow {
     const BOTH: u8 = flow_flags::REMOTE_FIN | flow_flags::LOCAL_FIN;
     let (family, remote) = Address::from_ip(socket.remote.ip());
     let (_, local) = Address::from_ip(socket.local.ip());
@@ -79,11 +99,11 @@ pub(super) fn established(socket: &SocketFlow, rule: u16, epoch: u32, now_ticks:
             seen_ticks: now_ticks,
             state,
             flags: flow_flags::REPLIED | opener | socket.fins,
-            rule,
+            rule: admission.rule,
         }
         .pack(),
         epoch,
-        expires_ticks: 0,
+        expires_ticks: admission.expires_ticks,
         local_acknowledgement: 0,
         opened_ticks: now_ticks,
     }

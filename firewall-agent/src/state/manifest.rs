@@ -97,6 +97,8 @@ pub enum Cause {
     SetDelete,
     /// `fwctl set import`.
     SetImport,
+    /// Rules whose time is over.
+    RuleEnd,
 }
 
 impl Cause {
@@ -120,6 +122,7 @@ impl Cause {
             Self::SetAdd => "set-add",
             Self::SetDelete => "set-delete",
             Self::SetImport => "set-import",
+            Self::RuleEnd => "rule-end",
         }
     }
 }

@@ -12,6 +12,8 @@
 //! STATE_DIR/panic.json                      who has the host in panic, while it is
 //! STATE_DIR/counters.json                   counter numbers by rule name
 //! STATE_DIR/bans.json                       bans, until they end
+//! STATE_DIR/timed-rules.toml                rules that end by themselves, until they do
+//! STATE_DIR/ends.json                       when those end, on the clock of this boot
 //! ```
 //!
 //! A revision is complete and durable before its directory has its name, and it counts only when `current` names it.
@@ -20,6 +22,7 @@ mod bans;
 mod counters;
 mod directory;
 pub(crate) mod durable;
+mod ends;
 mod error;
 pub mod history;
 mod intent;
@@ -33,6 +36,7 @@ mod ssh;
 pub use bans::{Ban, BanFile};
 pub use counters::{CounterNumbers, Numbering};
 pub use directory::StateDirectory;
+pub use ends::Ends;
 pub use error::StateError;
 pub use history::{Chain, Entry, Event, Fault, Head, History, Record};
 pub use intent::{IntendedWrite, Intent, IntentFile, Known};

@@ -61,7 +61,7 @@ impl Moment {
 }
 
 /// What the kernel calls this boot.
-fn this_boot() -> String {
+pub(super) fn this_boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|text| text.trim().to_owned())
         .unwrap_or_default()

@@ -1,5 +1,7 @@
 //! Why a packet passes or does not.
 
+use std::time::Duration;
+
 use firewall_common::{interface::LinkType, reason::Reason, verdict::Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,9 @@ pub struct Tried {
     pub action: String,
     /// Each condition that does not hold; none where the rule matches.
     pub unmet: Vec<String>,
+    /// Seconds until it ends, if it does by itself; zero where it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
 }
 
 /// What the kernel's own programs say of a packet, over the live tables.
@@ -93,7 +98,7 @@ pub struct Explanation {
 #[must_use]
 pub fn explain(subject: &Subject, policy: &str, question: &Question, around: &Surroundings) -> Explanation {
     let frame = asked_frame(question, around);
-    let judged = subject.judge(&frame, LinkType::Ethernet, question.way.hook(), NOW_TICKS);
+    let judged = subject.judge(&frame, LinkType::Ethernet, question.way.hook(), around.now_ticks);
     let walked = walk(question, &subject.policy, around, judged.reason == Reason::Flow);
     Explanation {
         packet: question.to_string(),
@@ -103,7 +108,7 @@ pub fn explain(subject: &Subject, policy: &str, question: &Question, around: &Su
         meaning: judged.reason.describe().trim().to_owned(),
         rule: judged.rule.as_deref().map(str::to_owned),
         origin: judged.origin.as_deref().map(str::to_owned),
-        rules: tried(subject, question, &walked),
+        rules: tried(subject, question, &walked, around),
         disagreement: disagreement(subject, &judged, &walked, around),
         kernel: None,
         unchecked: None,
@@ -125,7 +130,7 @@ pub(crate) const fn verdict_name(verdict: Verdict) -> &'static str {
     }
 }
 
-fn tried(subject: &Subject, question: &Question, walked: &Walked) -> Vec<Tried> {
+fn tried(subject: &Subject, question: &Question, walked: &Walked, around: &Surroundings) -> Vec<Tried> {
     let Some(direction) = walked.asked else {
         return Vec::new();
     };
@@ -141,7 +146,12 @@ fn tried(subject: &Subject, question: &Question, walked: &Walked) -> Vec<Tried> 
             unmet: unmet(&rule.matches, &probe)
                 .into_iter()
                 .map(|condition| why_not(condition, rule, question, &probe))
+                .chain(around.has_ended(rule).then(|| "it has ended".to_owned()))
                 .collect(),
+            seconds_left: rule
+                .term
+                .and_then(|term| around.left.get(&term))
+                .map(Duration::as_secs),
         })
         .collect()
 }

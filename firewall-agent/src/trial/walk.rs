@@ -1,7 +1,7 @@
 //! The way of a packet through a policy, step by step and in plain words. It looks nothing up that the verdict path
 //! looks up: what it says has to agree with the engine, and where it does not, one of the two is wrong.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use firewall_common::{
     cell::Mode,
@@ -10,14 +10,14 @@ use firewall_common::{
 };
 
 use super::{
-    Question, Step, Way,
+    NOW_TICKS, Question, Step, Way,
     packet::{is_multicast_listener, is_neighbour_discovery},
 };
 use crate::{
     daemon::{addresses, protocol_name},
     policy::{
-        evaluate::{address_in, evaluate, glob_matches},
-        model::{Action, BlockList, Direction, Forwarded, ValidPolicy},
+        evaluate::{address_in, evaluate_without, glob_matches},
+        model::{Action, BlockList, Direction, Forwarded, Rule, Term, ValidPolicy},
     },
 };
 
@@ -49,6 +49,19 @@ pub struct Surroundings {
     pub mode: Mode,
     /// The host's own addresses.
     pub local: Vec<IpAddr>,
+    /// When it is, in ticks.
+    pub now_ticks: u32,
+    /// How much time rules have left that end by themselves.
+    pub left: BTreeMap<Term, Duration>,
+}
+
+impl Surroundings {
+    /// Whether a rule has ended.
+    #[must_use]
+    pub fn has_ended(&self, rule: &Rule) -> bool {
+        let left = rule.term.and_then(|term| self.left.get(&term));
+        left.is_some_and(Duration::is_zero)
+    }
 }
 
 impl Default for Surroundings {
@@ -59,6 +72,8 @@ impl Default for Surroundings {
             is_banned: false,
             mode: Mode::Normal,
             local: Vec::new(),
+            now_ticks: NOW_TICKS,
+            left: BTreeMap::new(),
         }
     }
 }
@@ -369,7 +384,8 @@ impl Walk<'_> {
                 "declared as forwarded: the rules for forwarded packets",
             );
         }
-        let decision = evaluate(self.policy, &self.question.probe(direction));
+        let has_ended = |rule: &Rule| self.around.has_ended(rule);
+        let decision = evaluate_without(self.policy, &self.question.probe(direction), has_ended);
         let finding = match decision.rule {
             Some(index) => {
                 let rule = &self.policy.rules[index];

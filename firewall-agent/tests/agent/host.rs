@@ -156,6 +156,7 @@ pub(crate) fn debug_rule() -> NewRule {
         file: None,
         place: RulePlace::End,
         why: Some("a test".into()),
+        seconds: None,
     }
 }
 

@@ -15,3 +15,4 @@ mod lockout;
 mod metrics;
 mod running;
 mod start;
+mod timed;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use firewall_agent::{
-    dataplane::{AttachMode, Dataplane, FlowTable},
+    dataplane::{Admission, AttachMode, Dataplane, FlowTable},
     policy::model::Action,
 };
 use firewall_common::flow::State;
@@ -47,7 +47,7 @@ fn open_connections_survive_the_first_enforcement() {
             seen.push((socket.protocol, socket.local.port(), socket.opened_by_remote));
             assert_eq!(socket.interface.as_deref(), Some("eth0"));
             // The second is one that the policy does not allow.
-            (socket.local.port() != 2201).then_some(5)
+            (socket.local.port() != 2201).then_some(Admission::for_good(5))
         })
     });
     let outcome = outcome.unwrap();
@@ -59,7 +59,7 @@ fn open_connections_survive_the_first_enforcement() {
     wire.attach(&mut dataplane, AttachMode::Native);
     let again = wire.host.run(|| {
         dataplane.take_over(loaded.slot, None, &mut |socket| {
-            (socket.local.port() != 2201).then_some(5)
+            (socket.local.port() != 2201).then_some(Admission::for_good(5))
         })
     });
     assert_eq!(again.unwrap().known, 3);
@@ -133,7 +133,7 @@ fn a_session_and_a_query_go_on_while_enforcement_begins() {
         let loaded = load(&mut dataplane, &policy(Action::Drop, Action::Drop));
         let outcome = wire.host.run(|| {
             dataplane.take_over(loaded.slot, None, &mut |socket| {
-                (socket.local.port() == 22 || socket.remote.port() == 3306).then_some(5)
+                (socket.local.port() == 22 || socket.remote.port() == 3306).then_some(Admission::for_good(5))
             })
         });
         assert_eq!(outcome.unwrap().entered, 2);

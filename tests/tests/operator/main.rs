@@ -16,5 +16,6 @@ mod policies;
 mod readme;
 mod shadow;
 mod site;
+mod timed;
 mod top;
 mod unprivileged;

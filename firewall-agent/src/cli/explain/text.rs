@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    cli::output::{Output, Tone, lines, plural},
+    cli::output::{Output, Tone, duration, lines, plural},
     trial::{Explanation, Tried},
 };
 
@@ -20,10 +20,11 @@ pub(super) fn text(output: &Output, explanation: &Explanation, most: usize) -> S
     };
     if let Some(rule) = &explanation.rule {
         let origin = explanation.origin.as_ref();
-        line(
-            "rule",
-            origin.map_or_else(|| rule.clone(), |origin| format!("{rule} ({origin})")),
-        );
+        let tried = explanation.rules.iter().find(|tried| tried.rule == *rule);
+        let left = tried.and_then(|tried| tried.seconds_left);
+        let ends = left.map(|left| format!(", ends in {}", duration(left)));
+        let name = origin.map_or_else(|| rule.clone(), |origin| format!("{rule} ({origin})"));
+        line("rule", name + &ends.unwrap_or_default());
     }
     line(
         "reason",

@@ -6,7 +6,7 @@ use clap::ArgGroup;
 
 use super::said::Said;
 use crate::{
-    cli::{CliError, editing::Editing},
+    cli::{CliError, editing::Editing, span::Span},
     control::protocol::{Edit, NewRule, RulePlace},
 };
 
@@ -16,7 +16,10 @@ The options are the keys of the policy language (rules/README.md); those that ta
 Examples:
   fwctl rule add debug --allow tcp/8080 --from 10.77.9.0/24 --why 'chasing a bug'
   fwctl rule add mail --allow smtp --to mail-servers --file base.toml --owner ops
-  fwctl rule add no-ntp --drop ntp --from any --place-before queries";
+  fwctl rule add no-ntp --drop ntp --from any --place-before queries
+  fwctl rule add vendor --allow tcp/8443 --from 203.0.113.7 --for 2h -m 'support call'
+
+A rule with --for stands beside the policy files, in none of them. It ends on time together with the flows that it has let in, whether the agent runs or not, and outlasts restarts and reboots until then.";
 
 /// Adds a rule, live and in its policy file.
 #[derive(Debug, clap::Args)]
@@ -30,7 +33,7 @@ pub(crate) struct Add {
     #[command(flatten)]
     said: Said,
     /// The policy file to write it to; by default that of this host's last layer.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "lasts")]
     file: Option<PathBuf>,
     /// Write it directly before this rule, and not behind the last one.
     #[arg(long, value_name = "RULE")]
@@ -38,6 +41,9 @@ pub(crate) struct Add {
     /// Write it directly behind this rule.
     #[arg(long, value_name = "RULE")]
     place_after: Option<String>,
+    /// How long it is to hold (90s, 30m, 2h, 1d); without, for good. It ends by itself, with the flows it has let in.
+    #[arg(long = "for", id = "lasts", value_name = "TIME")]
+    lasts: Option<Span>,
     /// Why; kept with the revision.
     #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
@@ -58,6 +64,7 @@ impl Editing for Add {
                 (None, None) => RulePlace::End,
             },
             why: None,
+            seconds: self.lasts.map(Span::seconds),
         }))])
     }
 }

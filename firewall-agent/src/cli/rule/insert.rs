@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{place::Place, said::Said};
 use crate::{
-    cli::{CliError, editing::Editing},
+    cli::{CliError, editing::Editing, span::Span},
     control::protocol::{Edit, NewRule},
 };
 
@@ -13,7 +13,8 @@ The first rule that matches decides, so the place counts. The rule is written to
 
 Examples:
   fwctl rule insert no-guests before ssh --drop ssh --from 10.77.9.128/25
-  fwctl rule insert debug first --allow tcp/8080 --from management --file base.toml";
+  fwctl rule insert debug first --allow tcp/8080 --from management --file base.toml
+  fwctl rule insert no-scans before web --drop https --from 203.0.113.0/24 --for 1d";
 
 /// Writes a new rule at a place that is said, live and in its policy file.
 #[derive(Debug, clap::Args)]
@@ -26,8 +27,11 @@ pub(crate) struct Insert {
     #[command(flatten)]
     said: Said,
     /// The policy file to write it to.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "lasts")]
     file: Option<PathBuf>,
+    /// How long it is to hold (90s, 30m, 2h, 1d); without, for good. It then stands in none of the policy files.
+    #[arg(long = "for", id = "lasts", value_name = "TIME")]
+    lasts: Option<Span>,
     /// Why; kept with the revision.
     #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
@@ -44,6 +48,7 @@ impl Editing for Insert {
             file: self.file,
             place: self.place.try_into().map_err(CliError::Usage)?,
             why: None,
+            seconds: self.lasts.map(Span::seconds),
         }))])
     }
 }

@@ -7,7 +7,7 @@ use comfy_table::Cell;
 use crate::{
     cli::{
         Agent, CliError, expect_response,
-        output::{Exit, Output, Tone, bytes, lines},
+        output::{Exit, Output, Tone, bytes, duration, lines},
     },
     control::protocol::{Request, RuleSummary, Rules},
 };
@@ -37,6 +37,16 @@ fn text(output: &Output, rules: &Rules) -> String {
         action(output, outgoing),
         action(output, forwarded)
     );
+    for rule in &rules.rules {
+        if let Some(ends) = ends(rule) {
+            let _ = writeln!(
+                text,
+                "{}: {} {ends}",
+                output.paint(Tone::Doubtful, "timed"),
+                rule.name
+            );
+        }
+    }
     for rule in &rules.disabled {
         let _ = writeln!(
             text,
@@ -47,6 +57,16 @@ fn text(output: &Output, rules: &Rules) -> String {
         );
     }
     text
+}
+
+/// When a rule ends that does so by itself.
+pub(super) fn ends(rule: &RuleSummary) -> Option<String> {
+    let (until, left) = rule.until.zip(rule.seconds_left)?;
+    Some(if left == 0 {
+        format!("has ended at {until:.0}")
+    } else {
+        format!("ends in {}, at {until:.0}", duration(left))
+    })
 }
 
 /// Rules in a table.

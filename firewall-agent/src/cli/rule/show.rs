@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::list::table;
+use super::list::{ends, table};
 use crate::{
     cli::{
         Agent, CliError, expect_response,
@@ -45,6 +45,7 @@ fn text(output: &Output, detail: &RuleDetail) -> String {
             .log_per_second
             .map(|rate| format!("at most {rate} events in each second")),
     );
+    line("timed", detail.rules.first().and_then(ends));
     line("owner", detail.owner.clone());
     line("reason", detail.reason.clone());
     line(

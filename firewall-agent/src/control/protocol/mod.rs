@@ -37,7 +37,7 @@ pub use history::{HistoryEntry, HistoryFault, HistoryList, HistoryVerdict, Rollb
 pub use inspection::{Inspection, InterfaceInspection};
 pub use mode::ModeChanged;
 pub use plan::{Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RuleDifference};
-pub use rule::{Changed, DisabledRule, NewRule, RuleDetail, RulePlace, RuleSummary, Rules};
+pub use rule::{Changed, DisabledRule, NewRule, RuleDetail, RulePlace, RuleSummary, Rules, TimedRule};
 pub use set::{ListDetail, ListSummary, Lists};
 pub use shadow::{Shadow, ShadowReport, ShadowRule};
 pub use status::{

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfirmStatus, Finding, Packets};
@@ -23,6 +24,9 @@ pub struct NewRule {
     /// Why, for the revision.
     #[serde(default)]
     pub why: Option<String>,
+    /// After how many seconds it ends; it then stands beside the policy files, and not in one. Without, it holds for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
 }
 
 /// Where in its file a new rule goes.
@@ -57,9 +61,26 @@ pub struct RuleSummary {
     pub to: String,
     /// `file:line`.
     pub origin: String,
+    /// When it ends, if it does by itself: on the calendar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Seconds until then, by the clock of the kernel, which ends it; zero where it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
     /// What it has decided.
     #[serde(flatten)]
     pub total: Packets,
+}
+
+/// A rule that ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimedRule {
+    /// Its name.
+    pub name: String,
+    /// When it ends, on the calendar.
+    pub until: Timestamp,
+    /// Seconds until then, by the clock of the kernel, which ends it.
+    pub seconds_left: u64,
 }
 
 /// Every rule in force, in the order in which they are tried.

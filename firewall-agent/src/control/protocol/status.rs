@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfirmStatus, Failure};
+use super::{ConfirmStatus, Failure, TimedRule};
 use crate::state::{Actor, Cause, Head, Panic};
 
 /// What is in force.
@@ -188,6 +188,9 @@ pub struct Status {
     /// Bans that hold.
     #[serde(default)]
     pub bans: usize,
+    /// Rules that end by themselves, those that end first before the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timed_rules: Vec<TimedRule>,
     /// Whether the policy files differ from what is in force.
     pub pending: bool,
     /// The policy files.

@@ -20,9 +20,10 @@ use super::{
 use crate::{
     compile::timeouts::timeouts,
     dataplane::{
-        AdoptedSlot, Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot,
-        Dataplane, DataplaneError, DryRun, EventStream, FlowTable, FlowView, Link, Listener, LoadedSlot,
-        MapUsage, NetworkChanges, SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover, Unloaded,
+        Admission, AdoptedSlot, Adoption, AttachRequest, AttachedInterface, Bans, ClockReading,
+        CounterSnapshot, Dataplane, DataplaneError, DryRun, EventStream, FlowTable, FlowView, Link, Listener,
+        LoadedSlot, MapUsage, NetworkChanges, SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover,
+        Unloaded,
         flow_scan::{FlowContext, delete, scan},
         generation::checked_header,
         image_digest,
@@ -342,7 +343,7 @@ impl Dataplane for FakeDataplane {
         &mut self,
         slot: u8,
         interfaces: Option<&[u32]>,
-        judge: &mut dyn FnMut(&SocketFlow) -> Option<u16>,
+        judge: &mut dyn FnMut(&SocketFlow) -> Option<Admission>,
     ) -> Result<Takeover, DataplaneError> {
         let inner = self.inner()?;
         let mut outcome = Takeover::default();
@@ -360,11 +361,11 @@ impl Dataplane for FakeDataplane {
                 .bans
                 .keys()
                 .any(|prefix| prefix.contains(&socket.remote.ip()));
-            let Some(rule) = judge(socket).filter(|_| !is_banned) else {
+            let Some(admission) = judge(socket).filter(|_| !is_banned) else {
                 outcome.denied += 1;
                 continue;
             };
-            let new = established(socket, rule, inner.epoch(slot), inner.clock().now_ticks);
+            let new = established(socket, admission, inner.epoch(slot), inner.clock().now_ticks);
             match inner.insert(FlowTable::Assured, &new) {
                 Inserted::Done => outcome.entered += 1,
                 Inserted::Exists => outcome.known += 1,

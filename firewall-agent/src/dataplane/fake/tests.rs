@@ -15,7 +15,7 @@ use firewall_common::{
 use super::{FakeDataplane, FakeKernel, Operation};
 use crate::{
     dataplane::{
-        AttachMode, Dataplane, DataplaneError, FlowTable, Link, LoadedSlot, Reconciled, SlotImage,
+        Admission, AttachMode, Dataplane, DataplaneError, FlowTable, Link, LoadedSlot, Reconciled, SlotImage,
         SocketFlow, Wanted, reconcile,
     },
     policy::model::Timers,
@@ -289,7 +289,7 @@ fn open_connections_are_taken_over_where_the_policy_allows() {
         interface: Some("eth0".to_owned()),
     };
     kernel.set_sockets(vec![socket(5000), socket(5001)]);
-    let mut judge = |socket: &SocketFlow| (socket.remote.port() == 5000).then_some(7);
+    let mut judge = |socket: &SocketFlow| (socket.remote.port() == 5000).then_some(Admission::for_good(7));
     let outcome = dataplane.take_over(loaded.slot, None, &mut judge).unwrap();
     assert_eq!((outcome.seen, outcome.entered, outcome.denied), (2, 1, 1));
     let again = dataplane.take_over(loaded.slot, Some(&[2]), &mut judge).unwrap();

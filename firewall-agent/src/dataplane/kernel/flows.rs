@@ -16,7 +16,7 @@ use super::{
     sockets::{Connection, connections},
 };
 use crate::dataplane::{
-    DataplaneError, FlowTable, FlowView, SocketFlow, Takeover,
+    Admission, DataplaneError, FlowTable, FlowView, SocketFlow, Takeover,
     flow_scan::{FlowContext, delete, scan},
     takeover::established,
 };
@@ -75,7 +75,7 @@ impl Session {
         &self,
         slot: u8,
         interfaces: Option<&[u32]>,
-        judge: &mut dyn FnMut(&SocketFlow) -> Option<u16>,
+        judge: &mut dyn FnMut(&SocketFlow) -> Option<Admission>,
     ) -> Result<Takeover, DataplaneError> {
         let epoch = settings(&self.control(), slot).epoch;
         let mut outcome = Takeover::default();
@@ -84,11 +84,11 @@ impl Session {
             let remote = socket.remote.ip();
             let is_refused = self.is_listed(slot, remote) || self.is_banned(remote)?;
             let allowed = judge(&socket).filter(|_| !is_refused);
-            let Some(rule) = allowed else {
+            let Some(admission) = allowed else {
                 outcome.denied += 1;
                 continue;
             };
-            let flow = established(&socket, rule, epoch, self.clock()?.now_ticks);
+            let flow = established(&socket, admission, epoch, self.clock()?.now_ticks);
             if self.is_known(&flow)? {
                 outcome.known += 1;
             } else if insert_flow(self.programs.admin.as_fd(), &flow, slot)? {

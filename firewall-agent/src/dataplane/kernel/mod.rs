@@ -47,7 +47,7 @@ use firewall_common::{
 };
 
 use super::{
-    Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot, Dataplane,
+    Admission, Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot, Dataplane,
     DataplaneError, EventStream, FlowView, Link, Listener, LoadedSlot, MapUsage, NetworkChanges, SlotImage,
     SlotStatus, SocketFlow, Takeover, Unloaded,
 };
@@ -302,7 +302,7 @@ impl Dataplane for KernelDataplane {
         &mut self,
         slot: u8,
         interfaces: Option<&[u32]>,
-        judge: &mut dyn FnMut(&SocketFlow) -> Option<u16>,
+        judge: &mut dyn FnMut(&SocketFlow) -> Option<Admission>,
     ) -> Result<Takeover, DataplaneError> {
         let session = self.session_mut()?;
         if session.has_lists(slot) {

@@ -43,11 +43,11 @@ pub(super) enum Cover {
 pub(super) fn covered(rules: &[Rule]) -> BTreeMap<usize, Cover> {
     let mut search = Search::new(rules);
     let mut covers = BTreeMap::new();
-    for index in 0..rules.len() {
+    for (index, rule) in rules.iter().enumerate() {
         let cover = search.cover_of(index);
         // What this rule takes the other one takes too: no need to look at this one later. A rule that ends leaves its
         // packets to others.
-        if !matches!(cover, Some(Cover::Same(_) | Cover::One(_))) && rules[index].term.is_none() {
+        if !matches!(cover, Some(Cover::Same(_) | Cover::One(_))) && rule.term.is_none() {
             search.switch_on(index);
         }
         covers.extend(cover.map(|cover| (index, cover)));

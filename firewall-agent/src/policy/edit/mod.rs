@@ -6,6 +6,7 @@
 mod block;
 mod change;
 mod draft;
+mod timed;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use self::block::{Block, Newline, blocks};
 pub use self::{
     change::{disabled_rules, enable_rule, move_rule, replace_rule, rule_text},
     draft::{RuleDraft, Verdict},
+    timed::{Anchor, TimedDraft, add_timed_rule, anchor_of, rule_count},
 };
 use super::{
     suggest::nearest,
@@ -74,19 +76,19 @@ fn did_you_mean(name: Option<&String>) -> String {
 
 /// The text with the rule added.
 pub fn add_rule(text: &str, rule: &RuleDraft, position: &Position) -> Result<String, EditError> {
+    let body = rule.to_toml(Newline::of(text).as_str());
+    add_block(text, &rule.name, &body, position)
+}
+
+fn add_block(text: &str, name: &str, body: &str, position: &Position) -> Result<String, EditError> {
     let blocks = parsed(text)?;
-    if blocks
-        .iter()
-        .any(|block| block.name.as_deref() == Some(&rule.name))
-    {
+    if blocks.iter().any(|block| block.name.as_deref() == Some(name)) {
         return Err(EditError::NameTaken {
-            name: rule.name.clone(),
+            name: name.to_owned(),
         });
     }
-    let newline = Newline::of(text);
-    let body = rule.to_toml(newline.as_str());
-    let edited = insert_at(text, &blocks, position, &body, newline)?;
-    confirm(&edited, &rule.name, blocks.len() + 1)?;
+    let edited = insert_at(text, &blocks, position, body, Newline::of(text))?;
+    confirm(&edited, name, blocks.len() + 1)?;
     Ok(edited)
 }
 
