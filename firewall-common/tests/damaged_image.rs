@@ -45,7 +45,7 @@ fn garbage_is_not_followed() {
                 vlan: 10,
                 interface_slot: 63,
             };
-            match classify(&image, &view, chain, &key, random as u32) {
+            match classify(&image, &view, chain, &key, u32::from(key.source_port)) {
                 Some(_) => decided += 1,
                 None => refused += 1,
             }
