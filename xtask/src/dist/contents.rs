@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
-use super::{crates::Crate, licences, manual, sbom, tree::Tree, tree::read};
+use super::{crates::Crate, deb, licences, manual, sbom, tree::Tree, tree::read};
 use crate::{process, workspace};
 
 const DOCUMENTS: &str = "/usr/share/doc/firewall-agent";
@@ -93,13 +93,10 @@ fn manual_pages(tree: &mut Tree, root: &Path, epoch: u64) -> Result<()> {
 }
 
 fn documents(tree: &mut Tree, root: &Path, crates: &[Crate], epoch: u64) -> Result<()> {
-    for name in ["README.md", "ARCHITECTURE.md", "SECURITY.md"] {
+    for name in ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md"] {
         tree.packed(&format!("{DOCUMENTS}/{name}"), read(&root.join(name))?)?;
     }
-    tree.packed(
-        &format!("{DOCUMENTS}/changelog"),
-        read(&root.join("CHANGELOG.md"))?,
-    )?;
+    tree.packed(&format!("{DOCUMENTS}/changelog"), deb::changelog(epoch)?)?;
     tree.file(
         &format!("{DOCUMENTS}/copyright"),
         licences::copyright(root, crates)?,

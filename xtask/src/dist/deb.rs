@@ -8,11 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 
 use super::{EPOCH, tree::Tree};
 use crate::{process, workspace};
 
 const NAME: &str = "firewall-agent";
+
+const MAINTAINER: &str = "The firewall-agent project <maintainers@firewall-agent.invalid>";
 
 /// Debian 12's: what is built there runs there.
 const DEPENDS: &str = "libc6 (>= 2.36), libgcc-s1 (>= 4.2), systemd (>= 252), init-system-helpers (>= 1.52)";
@@ -58,12 +61,22 @@ pub(super) fn write(tree: &Tree, directory: &Path, epoch: u64) -> Result<PathBuf
     Ok(package)
 }
 
+/// The changelog in Debian's form (`deb-changelog(5)`), which says where the changes are written down.
+pub(super) fn changelog(epoch: u64) -> Result<String> {
+    let time = Timestamp::from_second(epoch.try_into()?)?;
+    let time = time.strftime("%a, %d %b %Y %H:%M:%S +0000");
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(format!(
+        "{NAME} ({version}) stable; urgency=medium\n\n  * See CHANGELOG.md.gz.\n\n -- {MAINTAINER}  {time}\n"
+    ))
+}
+
 fn fields(version: &str, kibibytes: u64) -> String {
     format!(
         "Package: {NAME}\n\
          Version: {version}\n\
          Architecture: amd64\n\
-         Maintainer: The firewall-agent project <maintainers@firewall-agent.invalid>\n\
+         Maintainer: {MAINTAINER}\n\
          Installed-Size: {kibibytes}\n\
          Depends: {DEPENDS}\n\
          Section: net\n\
@@ -101,6 +114,14 @@ fn sums(tree: &Tree, files: &[String]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_changelog_is_one_that_debian_reads() {
+        let text = changelog(0).expect("a time");
+        assert!(text.starts_with("firewall-agent ("), "{text}");
+        assert!(text.ends_with(">  Thu, 01 Jan 1970 00:00:00 +0000\n"), "{text}");
+        changelog(u64::MAX).expect_err("no calendar goes so far");
+    }
 
     #[test]
     fn every_line_of_the_description_is_indented() {

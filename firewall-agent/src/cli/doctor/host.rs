@@ -86,7 +86,7 @@ fn bpffs(mounts: &str) -> Finding {
         Level::Warning,
         "no BPF file system is mounted: pins have no place",
     )
-    .advice("mount -t bpf bpf /sys/fs/bpf")
+    .advice("systemctl start run-firewall_bpf.mount")
 }
 
 fn clock(is_synchronised: Option<bool>) -> Finding {
