@@ -169,7 +169,7 @@ fn who_may_not_run_the_agent_is_told_so() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{words}: {complaint}");
         assert_eq!(
-            complaint.contains("hint: run it as root"),
+            complaint.contains("hint: it needs CAP_BPF"),
             code != 0,
             "{words}: {complaint}"
         );

