@@ -383,6 +383,21 @@ fn layers_twice_and_missing() {
 }
 
 #[test]
+fn what_is_wrong_in_a_file_comes_before_the_files_that_are_missing() {
+    let hosts = "[hosts.db-2]\nrole = \"db\"\naddresses = [\"10.0.9.9\"]\n";
+    let files = [
+        ("inventory.toml", format!("{INVENTORY}{hosts}")),
+        ("base.toml", BASE.to_owned()),
+        (
+            "web.toml",
+            "layer = \"role web\"\n[[rule]]\nname = \"x\"\nalow = \"ssh\"\n".to_owned(),
+        ),
+    ];
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+    snapshot!(check_files(&files, &Options::default()));
+}
+
+#[test]
 fn unknown_layer() {
     let files = [
         (

@@ -1,9 +1,10 @@
 //! One JSON value to a line, within bounds of size and time.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{error::Elapsed, timeout},
 };
 
@@ -28,10 +29,14 @@ pub(super) enum ReadError {
 }
 
 /// Bounds of what is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Bounds {
     /// Longest line.
     pub(super) bytes: usize,
+    /// Longest line that may be held beside any number of others.
+    pub(super) small: usize,
+    /// What a longer one takes a place of, for as long as it is held.
+    pub(super) large: Arc<Semaphore>,
     /// How long a peer may say nothing between lines.
     pub(super) idle: Duration,
     /// How long a line may take from its first byte to its end.
@@ -44,6 +49,7 @@ pub(super) struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
     bounds: Bounds,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
@@ -52,16 +58,26 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             reader,
             buffer: Vec::new(),
             bounds,
+            place: None,
         }
+    }
+
+    /// Waits for the first bytes of the next line; false where the peer has said all, or nothing for too long.
+    pub(super) async fn begin(&mut self) -> Result<bool, ReadError> {
+        self.place = None;
+        if self.buffer.is_empty() {
+            match timeout(self.bounds.idle, self.fill()).await {
+                Err(Elapsed { .. }) | Ok(Ok(0)) => return Ok(false),
+                Ok(result) => result?,
+            };
+        }
+        Ok(true)
     }
 
     /// The next line without its end; `None` where the peer has said all, or nothing for too long.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, ReadError> {
-        if self.buffer.is_empty() {
-            match timeout(self.bounds.idle, self.fill()).await {
-                Err(Elapsed { .. }) | Ok(Ok(0)) => return Ok(None),
-                Ok(result) => result?,
-            };
+        if !self.begin().await? {
+            return Ok(None);
         }
         let whole = self.bounds.whole;
         timeout(whole, self.finish())
@@ -82,6 +98,10 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             searched = self.buffer.len();
             if searched > self.bounds.bytes {
                 return Err(ReadError::TooLong(self.bounds.bytes));
+            }
+            if searched > self.bounds.small && self.place.is_none() {
+                // The semaphore is never closed.
+                self.place = self.bounds.large.clone().acquire_owned().await.ok();
             }
             if self.fill().await? == 0 {
                 return Err(ReadError::Half);
@@ -120,14 +140,18 @@ pub(super) async fn write_line<W: AsyncWrite + Unpin>(
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds {
-        bytes: 10,
-        idle: Duration::from_mins(1),
-        whole: Duration::from_secs(5),
-    };
+    fn bounds() -> Bounds {
+        Bounds {
+            bytes: 10,
+            small: 5,
+            large: Arc::new(Semaphore::new(1)),
+            idle: Duration::from_mins(1),
+            whole: Duration::from_secs(5),
+        }
+    }
 
     async fn lines_of(input: &[u8]) -> Vec<Result<Option<Vec<u8>>, ReadError>> {
-        let mut lines = Lines::new(input, BOUNDS);
+        let mut lines = Lines::new(input, bounds());
         let mut seen = Vec::new();
         loop {
             let line = lines.next().await;
@@ -184,7 +208,7 @@ mod tests {
             }
         });
         let start = tokio::time::Instant::now();
-        let mut lines = Lines::new(ours, BOUNDS);
+        let mut lines = Lines::new(ours, bounds());
         assert!(matches!(lines.next().await, Err(ReadError::TooSlow(_))));
         assert_eq!(start.elapsed().as_secs(), 6);
         drop(lines);
@@ -192,8 +216,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn only_so_many_long_lines_are_held_at_once() {
+        let bounds = bounds();
+        let ours = |bytes: &'static [u8]| Lines::new(bytes, bounds.clone());
+        let held = bounds.large.clone().try_acquire_owned().expect("it is free");
+        assert!(matches!(ours(b"0123\n").next().await, Ok(Some(_))));
+        assert!(matches!(ours(b"012345").next().await, Err(ReadError::TooSlow(_))));
+        drop(held);
+        let mut long = ours(b"012345");
+        assert!(matches!(long.next().await, Err(ReadError::Half)));
+        assert_eq!(bounds.large.available_permits(), 0, "for as long as it is held");
+        assert!(matches!(long.begin().await, Ok(true)));
+        assert_eq!(bounds.large.available_permits(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_says_nothing_is_left() {
         let (_peer, ours) = tokio::io::duplex(64);
-        assert!(matches!(Lines::new(ours, BOUNDS).next().await, Ok(None)));
+        assert!(matches!(Lines::new(ours, bounds()).next().await, Ok(None)));
     }
 }

@@ -8,6 +8,7 @@ mod access;
 pub mod client;
 mod framing;
 pub mod protocol;
+mod seats;
 mod server;
 
 pub use access::{AccessError, AccessRules, Peer, Privilege};

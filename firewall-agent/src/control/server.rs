@@ -1,19 +1,21 @@
 //! The agent's end of the control socket.
 
 use std::{
-    collections::HashMap,
     fs, io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
-    sync::broadcast::{
-        self,
-        error::{RecvError, TryRecvError},
+    sync::{
+        Semaphore,
+        broadcast::{
+            self,
+            error::{RecvError, TryRecvError},
+        },
     },
     task::spawn_blocking,
 };
@@ -26,6 +28,7 @@ use super::{
         EventFilter, EventInfo, Events, Failure, FailureKind, Reply, ReplyEnvelope, Request, RequestEnvelope,
         Response, VERSION,
     },
+    seats::Seats,
 };
 
 /// What a client may take of the agent.
@@ -41,8 +44,12 @@ pub struct Limits {
     pub clients_per_user: usize,
     /// Connections of root.
     pub root_clients: usize,
-    /// How long a connection may be silent between requests.
+    /// How long a connection may be silent between requests; less where others wait for its place.
     pub idle: Duration,
+    /// How long a client waits for a place.
+    pub seat: Duration,
+    /// Requests of more than `request_bytes` that are held at once.
+    pub large_requests: usize,
     /// How long a request may take from its first byte to its last.
     pub request: Duration,
     /// How long a client may take to read a reply.
@@ -58,6 +65,8 @@ impl Default for Limits {
             clients_per_user: 16,
             root_clients: 64,
             idle: Duration::from_mins(2),
+            seat: Duration::from_secs(2),
+            large_requests: 2,
             request: Duration::from_secs(5),
             reply: Duration::from_secs(10),
         }
@@ -151,12 +160,14 @@ impl Server {
     /// Serves clients for ever.
     pub async fn serve(self, handler: Arc<dyn Handler>) {
         let seats = Arc::new(Seats::default());
+        let large = Arc::new(Semaphore::new(self.limits.large_requests));
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     let client = Client {
                         handler: handler.clone(),
                         seats: seats.clone(),
+                        large: large.clone(),
                         rules: self.rules,
                         limits: self.limits,
                     };
@@ -205,57 +216,11 @@ async fn remove_stale(path: &Path) -> Result<(), ServerError> {
     })
 }
 
-/// Who is being served, by user.
-#[derive(Debug, Default)]
-struct Seats {
-    taken: Mutex<HashMap<u32, usize>>,
-}
-
-/// A place among the clients, until it is dropped.
-struct Seat {
-    seats: Arc<Seats>,
-    uid: u32,
-}
-
-impl Seats {
-    fn take(self: &Arc<Self>, uid: u32, limits: &Limits) -> Option<Seat> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = taken.get(&uid).copied().unwrap_or(0);
-        let others: usize = taken
-            .iter()
-            .filter(|(uid, _)| **uid != 0)
-            .map(|(_, count)| count)
-            .sum();
-        let free = match uid {
-            0 => own < limits.root_clients,
-            _ => own < limits.clients_per_user && others < limits.clients,
-        };
-        free.then(|| {
-            taken.insert(uid, own + 1);
-            Seat {
-                seats: self.clone(),
-                uid,
-            }
-        })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.uid) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.uid);
-            }
-        }
-    }
-}
-
 /// One connection.
 struct Client {
     handler: Arc<dyn Handler>,
     seats: Arc<Seats>,
+    large: Arc<Semaphore>,
     rules: AccessRules,
     limits: Limits,
 }
@@ -267,9 +232,9 @@ impl Client {
         };
         let rules = self.rules;
         // The seat is taken before the user database is asked, so that a crowd cannot fill the blocking threads.
-        let seat = self.seats.take(credentials.uid(), &self.limits);
+        let seat = self.seats.wait(credentials.uid(), &self.limits).await;
         let (reader, mut writer) = stream.into_split();
-        let Some(_seat) = seat else {
+        let Some(seat) = seat else {
             let busy = Failure::new(FailureKind::Busy, "too many clients are connected")
                 .hint("try again in a moment");
             self.send(&mut writer, Reply::Error(busy)).await;
@@ -294,12 +259,24 @@ impl Client {
         };
         let bounds = Bounds {
             bytes,
+            small: self.limits.request_bytes,
+            large: self.large.clone(),
             idle: self.limits.idle,
             whole: self.limits.request,
         };
         let mut lines = Lines::new(reader, bounds);
         loop {
-            let reply = match lines.next().await {
+            let begun = tokio::select! {
+                biased;
+                begun = lines.begin() => begun,
+                () = seat.wanted_by_another() => return,
+            };
+            let next = match begun {
+                Ok(true) => lines.next().await,
+                Ok(false) => return,
+                Err(error) => Err(error),
+            };
+            let reply = match next {
                 Ok(None) => return,
                 Ok(Some(line)) => match Self::wish(&peer, &line) {
                     Ok(Wish::Answer(envelope)) => self.answer(&peer, envelope).await,

@@ -21,6 +21,7 @@ use super::{
     kernel::Kernel,
     log::PacketBudget,
     prepare,
+    shadow_runs::ShadowRun,
     stamps::Stamps,
     timed,
 };
@@ -87,6 +88,8 @@ pub struct Agent {
     history_head: RwLock<Head>,
     /// How the last one that was not confirmed has ended.
     ended: Mutex<Option<Ended>>,
+    /// Candidates that were shadowed.
+    shadow_runs: Mutex<Vec<ShadowRun>>,
     /// Log events on their way to those who watch.
     pub(super) events: EventFeed,
     /// Taken before all other locks.
@@ -122,6 +125,7 @@ impl Agent {
             panic: RwLock::default(),
             history_head,
             ended: Mutex::new(None),
+            shadow_runs: Mutex::default(),
             events: EventFeed::new(),
             dry_runs: Mutex::default(),
             running: Instant::now(),
@@ -164,6 +168,10 @@ impl Agent {
 
     pub(super) fn ended(&self) -> MutexGuard<'_, Option<Ended>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn shadow_runs(&self) -> MutexGuard<'_, Vec<ShadowRun>> {
+        self.shadow_runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The policy in force.

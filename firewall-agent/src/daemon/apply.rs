@@ -31,6 +31,7 @@ const LONGEST_WINDOW: Duration = Duration::from_hours(24);
 struct How {
     confirm: Confirm,
     force: bool,
+    require_shadow: bool,
 }
 
 impl Agent {
@@ -44,6 +45,7 @@ impl Agent {
         let how = How {
             confirm: request.confirm,
             force: request.force,
+            require_shadow: request.require_shadow,
         };
         self.apply_sources(&occasion, how, |_, sources| {
             candidate(sources, request.files, &self.settings)
@@ -61,6 +63,7 @@ impl Agent {
         let how = How {
             confirm: request.confirm,
             force: request.force,
+            require_shadow: false,
         };
         self.apply_sources(&occasion, how, |editor, sources| {
             self.refuse_pending_files(&sources)?;
@@ -100,6 +103,9 @@ impl Agent {
         }
         let (sources, writes) = make(editor, self.sources_on_disk())?;
         let prepared = prepare(sources, &self.settings).map_err(PrepareError::failure)?;
+        if how.require_shadow {
+            self.require_shadow(&prepared)?;
+        }
         if !how.force {
             self.refuse_lock_out(by, &prepared.policy, &prepared.image, &self.in_force())?;
         }

@@ -14,6 +14,7 @@ use super::{
     judgement::{By, Connection, Judgement},
     lockout::{Managed, Whose, who},
     prepare::{PrepareError, prepare},
+    recent::decided_otherwise,
     report::{kernel_failure, origin},
 };
 use crate::{
@@ -47,6 +48,7 @@ impl Agent {
         let before = self.in_force();
         let managed = self.managed(by)?;
         let (flows, connections) = self.live_connections()?;
+        let recent = self.recent_connections()?;
         let listeners = self.kernel().dataplane.listeners();
         let listeners = listeners.map_err(|error| kernel_failure(&error))?;
 
@@ -58,7 +60,8 @@ impl Agent {
         };
         let interfaces = self.interface_names()?;
         let image = compile(&before.policy).map_err(|error| failed(error.to_string()))?;
-        let all = managed.iter().map(|one| &one.connection).chain(&connections);
+        let all = managed.iter().map(|one| &one.connection);
+        let all = all.chain(&connections).chain(&recent);
         let remotes: Vec<IpAddr> = all.map(|connection| connection.remote.ip()).collect();
         let remaining = self.remaining()?;
         let judgement = |policy, image| {
@@ -85,6 +88,7 @@ impl Agent {
             flows_asked: connections.len() as u64,
             flows_cut,
             cut,
+            recent: decided_otherwise(&recent, &mut now, &mut then),
             listeners: listener_changes(&listeners, &before.policy, &prepared.policy),
             warnings: prepared.warnings,
         })

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -12,12 +12,13 @@ use tokio::sync::broadcast::error::TryRecvError;
 use super::{
     agent::Agent,
     candidate::candidate,
-    describe::protocol_number,
     flow_groups::FlowGroups,
     judgement::{Answer, Connection, Judgement},
     lockout::who,
     prepare::{PrepareError, prepare},
+    recent::refused,
     report::kernel_failure,
+    shadow_runs::ShadowRun,
 };
 use crate::{
     compile::compile,
@@ -32,9 +33,6 @@ const LONGEST: Duration = Duration::from_secs(90);
 
 /// Most connections that are remembered.
 const MOST: usize = 100_000;
-
-/// Reasons of dropped packets that another policy could decide otherwise.
-const REASONS: [&str; 3] = ["rule", "default", "listed"];
 
 /// What has been seen.
 #[derive(Debug, Default)]
@@ -83,13 +81,15 @@ impl Agent {
         for connection in seen.passed.iter().chain(&seen.dropped) {
             tally.add(connection, now.ask(connection), then.ask(connection));
         }
+        let clean = tally.kept_out.is_empty();
+        self.remember_shadow(ShadowRun::new(&prepared, &before, clean));
         Ok(ShadowReport {
             seconds: request.seconds,
             passed: seen.passed.len() as u64,
             dropped: seen.dropped.len() as u64,
             left_out: seen.left_out,
             events_lost: seen.events_lost,
-            clean: tally.kept_out.is_empty(),
+            clean,
             rules: tally.rules.into_values().collect(),
             kept_out: tally.kept_out.sorted(),
             let_in: tally.let_in.sorted(),
@@ -138,42 +138,12 @@ impl Seen {
 
     /// A packet that was dropped and logged.
     fn drop(&mut self, event: &EventInfo) {
-        if event.verdict == "pass" || !REASONS.contains(&&*event.reason) {
-            return;
-        }
-        let ends = (
-            event.source,
-            event.destination,
-            event.source_port,
-            event.destination_port,
-        );
-        let (Some(source), Some(destination), Some(source_port), Some(destination_port)) = ends else {
-            return;
-        };
-        let Some(protocol) = event.protocol.as_deref().and_then(protocol_number) else {
-            return;
-        };
-        let (source, destination) = (
-            SocketAddr::new(source, source_port),
-            SocketAddr::new(destination, destination_port),
-        );
-        let opened_by_remote = event.direction == "in";
-        let (remote, local) = if opened_by_remote {
-            (source, destination)
-        } else {
-            (destination, source)
-        };
+        let Some(connection) = refused(event) else { return };
         if self.dropped.len() >= MOST {
             self.left_out += 1;
             return;
         }
-        self.dropped.insert(Connection {
-            protocol,
-            remote,
-            local,
-            opened_by_remote,
-            interface: Some(event.interface.clone()),
-        });
+        self.dropped.insert(connection);
     }
 }
 
@@ -212,6 +182,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use jiff::Timestamp;
 
     use super::*;

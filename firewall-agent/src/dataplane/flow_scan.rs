@@ -1,5 +1,7 @@
 //! Walks over flow tables that the kernel programs write meanwhile.
 
+use std::time::Duration;
+
 use firewall_common::{
     control::{Control, SlotControl},
     flow::{BUCKET_WAYS, Bucket, FlowKey, Found, Table, Timeouts},
@@ -42,6 +44,29 @@ pub(super) fn scan<'a>(
                 Some((view, found))
             });
             if view.is_some_and(|(view, found)| !visit(&view, &found)) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Shows flows that have ended to `visit`, where their last packet came within a time; stops as [`scan`] does.
+pub(super) fn scan_ended<'a>(
+    table: FlowTable,
+    buckets: impl Iterator<Item = &'a Bucket>,
+    context: &FlowContext,
+    within: Duration,
+    visit: &mut dyn FnMut(&FlowView) -> bool,
+) -> bool {
+    for bucket in buckets {
+        for way in 0..BUCKET_WAYS {
+            let Some((key, found)) = bucket.read(way) else {
+                continue;
+            };
+            let (view, is_live) =
+                FlowView::live_or_ended(table, key, &found, &context.clock, &context.timeouts);
+            if !is_live && view.idle <= within && !visit(&view) {
                 return false;
             }
         }

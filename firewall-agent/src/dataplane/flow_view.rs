@@ -44,13 +44,24 @@ impl FlowView {
         clock: &ClockReading,
         timeouts: &Timeouts,
     ) -> Option<Self> {
+        let (view, is_live) = Self::live_or_ended(table, key, found, clock, timeouts);
+        is_live.then_some(view)
+    }
+
+    /// Of a flow that lies in a table, and whether it lives: one that has ended lies there until its place is needed.
+    #[must_use]
+    pub fn live_or_ended(
+        table: FlowTable,
+        key: FlowKey,
+        found: &Found<'_>,
+        clock: &ClockReading,
+        timeouts: &Timeouts,
+    ) -> (Self, bool) {
         let flow = found.flow();
         let rule_ended = found.expires_ticks() != 0 && clock.until(found.expires_ticks()).is_zero();
-        if flow.is_expired(clock.now_ticks, timeouts) || rule_ended {
-            return None;
-        }
+        let is_live = !flow.is_expired(clock.now_ticks, timeouts) && !rule_ended;
         let timeout = timeouts.get(flow.state as usize).copied().unwrap_or_default();
-        Some(Self {
+        let view = Self {
             table,
             key,
             flow,
@@ -58,6 +69,7 @@ impl FlowView {
             age: clock.since(found.opened_ticks()),
             remaining: clock.until(flow.seen_ticks.wrapping_add(timeout)),
             epoch: found.epoch(),
-        })
+        };
+        (view, is_live)
     }
 }

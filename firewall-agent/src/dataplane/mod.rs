@@ -20,7 +20,7 @@ mod reconcile;
 mod status;
 mod takeover;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use firewall_common::{cell::Cell, counters::Hook, flow::FlowKey, image::Block};
 
@@ -167,6 +167,14 @@ pub trait Dataplane: Send {
 
     /// Shows each live flow to `visit`, as long as it returns true. Flows that packets change meanwhile may be missed.
     fn visit_flows(&self, visit: &mut dyn FnMut(&FlowView) -> bool) -> Result<(), DataplaneError>;
+
+    /// Shows flows that have ended to `visit`, as long as it returns true: those whose last packet came within a time, as
+    /// far as their places were not needed since.
+    fn visit_ended_flows(
+        &self,
+        within: Duration,
+        visit: &mut dyn FnMut(&FlowView) -> bool,
+    ) -> Result<(), DataplaneError>;
 
     /// Ends the live flows that `which` says true to; returns how many.
     fn delete_flows(&mut self, which: &mut dyn FnMut(&FlowView) -> bool) -> Result<u64, DataplaneError>;

@@ -38,7 +38,7 @@ pub struct Options {
 pub struct Checked {
     /// The texts that the findings point into.
     pub sources: SourceSet,
-    /// Everything that was found, by file and place.
+    /// Everything that was found, by file and place, layers that are missing last.
     pub diagnostics: Vec<Diagnostic>,
     /// The policies, one for each host or role; empty if there is an error.
     pub policies: Vec<ValidPolicy>,
@@ -60,7 +60,16 @@ pub fn check(sources: SourceSet, options: &Options) -> Checked {
     let lists = Lists::read(&sources, &mut found);
     let outcome = check_targets(&linked, &lists, options, faults, &sources);
     found.extend(outcome.found);
-    found.sort_by_key(|one| (one.primary.place.file, one.primary.place.span.start, one.code));
+    // What no file says comes behind what a file says wrongly: who writes one role's file has not written the others yet.
+    found.sort_by_key(|one| {
+        let place = &one.primary.place;
+        (
+            one.code == Code::LayerMissing,
+            place.file,
+            place.span.start,
+            one.code,
+        )
+    });
     let policies = if has_errors(&found) {
         Vec::new()
     } else {

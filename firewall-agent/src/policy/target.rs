@@ -1,6 +1,6 @@
 //! For whom the files are checked.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     inventory::Host, link::Linked, model::AddressSet, suggest::nearest, syntax::Located, view::View,
@@ -53,13 +53,14 @@ pub(super) fn views<'a>(
         }
         Scope::Everybody | Scope::Files => {
             let mut views = Vec::new();
+            let mut missing: BTreeMap<&str, Vec<&Place>> = BTreeMap::new();
             for host in linked.inventory.hosts() {
                 let Some(role) = &host.role else { continue };
                 if linked.roles.contains_key(&role.value) || linked.roles.is_empty() && *scope == Scope::Files
                 {
                     views.push(view(&role.value, Some(host)));
                 } else if *scope == Scope::Everybody {
-                    found.push(no_role_file(&role.value, &role.place));
+                    missing.entry(&role.value).or_default().push(&role.place);
                 }
             }
             let without_host = linked
@@ -67,6 +68,11 @@ pub(super) fn views<'a>(
                 .keys()
                 .filter(|role| linked.inventory.members(role).next().is_none());
             views.extend(without_host.map(|role| view(role, None)));
+            found.extend(
+                missing
+                    .iter()
+                    .filter_map(|(role, hosts)| role_of_hosts(role, hosts)),
+            );
             views
         }
     }
@@ -145,6 +151,15 @@ fn without_role(host: &Host, start: &Place) -> Diagnostic {
         format!("nobody says which role `{}` has", host.name),
     )
     .hint("give it a `role` in the inventory")
+}
+
+/// Says it once for all the hosts that have the role.
+fn role_of_hosts(role: &str, hosts: &[&Place]) -> Option<Diagnostic> {
+    let diagnostic = no_role_file(role, hosts.first()?);
+    Some(match hosts.len() {
+        1 => diagnostic,
+        count => diagnostic.label(format!("the role of {count} hosts")),
+    })
 }
 
 fn no_role_file(role: &str, place: &Place) -> Diagnostic {

@@ -26,6 +26,7 @@ fn within(seconds: u64) -> Apply {
         files: Vec::new(),
         confirm: Confirm::Within(seconds),
         force: false,
+        require_shadow: false,
         why: Some("a test".into()),
     }
 }
@@ -318,6 +319,7 @@ fn files_that_are_handed_in_are_written_at_the_confirmation_only() {
         }],
         confirm,
         force: false,
+        require_shadow: false,
         why: None,
     };
     agent

@@ -90,6 +90,8 @@ const LIMITS: Limits = Limits {
     clients_per_user: 4,
     root_clients: 4,
     idle: Duration::from_secs(20),
+    seat: Duration::from_millis(150),
+    large_requests: 2,
     request: Duration::from_millis(300),
     reply: Duration::from_millis(300),
 };
@@ -278,21 +280,41 @@ fn a_client_that_does_not_read_is_dropped() {
 #[test]
 fn too_many_clients_are_turned_away_and_there_is_room_again_when_they_go() {
     let socket = Socket::new();
-    let crowd: Vec<UnixStream> = (0..LIMITS.root_clients)
-        .map(|_| {
-            let mut stream = socket.connect();
-            stream.write_all(STATUS.as_bytes()).expect("it reads");
-            let mut line = String::new();
-            BufReader::new(&stream).read_line(&mut line).expect("it answers");
-            stream
-        })
+    let crowd: Vec<Client> = (0..LIMITS.root_clients)
+        .map(|_| following(&socket, EventFilter::default()))
         .collect();
     let mut client = Client::connect(&socket.path).expect("it listens");
     let error = client.ask(Request::Counters {}).expect_err("it is full");
     assert!(matches!(error, ClientError::Refused(failure) if failure.kind == FailureKind::Busy));
     drop(crowd);
+    // Whoever is told of it by then is noticed to be gone.
+    let _ = socket.handler.events.send(event("default", 0));
     std::thread::sleep(Duration::from_millis(200));
     socket.assert_serves();
+}
+
+#[test]
+fn who_is_silent_makes_room_for_who_is_not_the_longest_silent_first() {
+    let socket = Socket::new();
+    let ask = |stream: &mut UnixStream| {
+        let mut line = String::new();
+        let written = stream.write_all(STATUS.as_bytes());
+        written.is_ok() && matches!(BufReader::new(&*stream).read_line(&mut line), Ok(1..))
+    };
+    let mut crowd: Vec<UnixStream> = (0..LIMITS.root_clients)
+        .map(|_| {
+            let mut stream = socket.connect();
+            assert!(ask(&mut stream));
+            stream
+        })
+        .collect();
+    let mut newcomer = socket.connect();
+    assert!(ask(&mut newcomer), "it is served");
+    assert!(
+        !ask(&mut crowd[0]),
+        "in the place of the one that was silent for longest"
+    );
+    assert!(crowd[1..].iter_mut().all(ask), "nobody else had to go");
 }
 
 #[test]

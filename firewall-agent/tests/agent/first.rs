@@ -18,6 +18,7 @@ fn apply(confirm: Confirm) -> Apply {
         files: Vec::new(),
         confirm,
         force: false,
+        require_shadow: false,
         why: None,
     }
 }

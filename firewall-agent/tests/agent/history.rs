@@ -58,6 +58,7 @@ fn every_change_is_recorded_with_who_and_why() {
         files: Vec::new(),
         confirm,
         force: false,
+        require_shadow: false,
         why: Some("on probation".into()),
     };
     agent
@@ -287,6 +288,7 @@ fn panic_holds_over_edits_and_restarts_until_it_is_ended() {
         files: Vec::new(),
         confirm: Confirm::Within(60),
         force: false,
+        require_shadow: false,
         why: None,
     };
     host.append("web.toml", "# more\n");
@@ -323,6 +325,7 @@ fn panic_takes_back_a_change_that_waits() {
         files: Vec::new(),
         confirm: Confirm::Within(60),
         force: false,
+        require_shadow: false,
         why: None,
     };
     agent.apply(&operator(), window).expect("it is right");

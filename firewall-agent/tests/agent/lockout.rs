@@ -1,7 +1,9 @@
 //! Whom a policy would lock out, and what it would change otherwise.
 
+use std::time::Duration;
+
 use firewall_agent::{
-    control::protocol::{Apply, Confirm, Failure, FailureKind, NewFile, Plan},
+    control::protocol::{Apply, Confirm, Failure, FailureKind, NewFile, Plan, Shadow},
     daemon::{Agent, ListEdit},
     dataplane::{FlowTable, Listener, SocketFlow},
     state::{Actor, Cause, SshConnection},
@@ -51,6 +53,7 @@ fn apply(confirm: Confirm, force: bool) -> Apply {
         files: Vec::new(),
         confirm,
         force,
+        require_shadow: false,
         why: None,
     }
 }
@@ -312,4 +315,109 @@ fn a_plan_names_rules_flows_and_listening_sockets() {
         }],
     ));
     assert_eq!(failure.kind, FailureKind::Policy);
+}
+
+/// A connection from a stranger to the site's port, which lies in the tables.
+fn visit(host: &Host, port: u16, state: State) {
+    let key = FlowKey {
+        remote: Address::from_ip("198.51.100.9".parse().expect("an address")).1,
+        local: Address::from_ip("10.77.2.10".parse().expect("an address")).1,
+        remote_port: port,
+        local_port: 443,
+        protocol: 6,
+        family: 4,
+        reserved: 0,
+    };
+    let _ = host.kernel.insert_flow(FlowTable::Assured, key, state, 3);
+}
+
+/// A text for `web.toml` that keeps the site's visitors out.
+fn without_visitors(host: &Host) -> Vec<NewFile> {
+    let text = host
+        .read("web.toml")
+        .replace("from = \"any\"", "from = \"203.0.113.0/24\"");
+    vec![NewFile {
+        path: "web.toml".into(),
+        text,
+    }]
+}
+
+#[test]
+fn a_plan_tells_of_flows_that_have_ended_lately() {
+    let host = Host::new();
+    let agent = host.start();
+    visit(&host, 1, State::Reset);
+    visit(&host, 2, State::Established);
+    host.kernel.advance(Duration::from_mins(2));
+    let plan = agent
+        .plan(&operator(), without_visitors(&host))
+        .expect("it is right");
+    assert_eq!(
+        (plan.flows, plan.flows_cut, plan.recent.asked),
+        (1, 1, 1),
+        "{plan:?}"
+    );
+    let [group] = plan.recent.kept_out.as_slice() else {
+        panic!("{plan:?}");
+    };
+    assert_eq!((group.flows, &*group.service), (1, "in tcp 443"));
+    assert!(
+        group.now.starts_with("rule site") && group.then == "default in",
+        "{group:?}"
+    );
+    assert!(plan.recent.let_in.is_empty());
+    host.kernel.advance(Duration::from_mins(20));
+    let plan = agent
+        .plan(&operator(), without_visitors(&host))
+        .expect("it is right");
+    assert_eq!(
+        (plan.flows, plan.recent.asked),
+        (1, 0),
+        "that is too long ago: {plan:?}"
+    );
+}
+
+#[test]
+fn a_clean_shadow_run_of_exactly_the_candidate_can_be_required() {
+    let host = Host::new();
+    let agent = host.start();
+    let candidate = |text: &str| {
+        vec![NewFile {
+            path: "web.toml".into(),
+            text: format!("{}{text}", host.read("web.toml")),
+        }]
+    };
+    let apply = |files: Vec<NewFile>| {
+        let request = Apply {
+            files,
+            require_shadow: true,
+            ..apply(Confirm::No, false)
+        };
+        agent.apply(&operator(), request)
+    };
+    let shadow = |files: Vec<NewFile>| {
+        let request = Shadow {
+            files,
+            seconds: 1,
+            every: 1,
+        };
+        agent.shadow(request).expect("it is right").clean
+    };
+    let why = |outcome| refused(outcome).message;
+    visit(&host, 2, State::Established);
+    assert!(why(apply(candidate("# one\n"))).contains("no shadow run"));
+    assert!(shadow(candidate("# one\n")));
+    assert!(
+        why(apply(candidate("# two\n"))).contains("no shadow run"),
+        "it was of another candidate"
+    );
+    apply(candidate("# one\n")).expect("it was clean");
+
+    assert!(!shadow(without_visitors(&host)));
+    assert!(why(apply(without_visitors(&host))).contains("was not clean"));
+    let more = "\n[[rule]]\nname = \"more\"\nallow = \"tcp/9090\"\nfrom = \"any\"\n";
+    let waits = candidate(more);
+    assert!(shadow(waits.clone()));
+    agent.delete_rule(&operator(), "site", None).expect("it is there");
+    assert!(why(apply(waits)).contains("beside another policy"));
 }

@@ -390,6 +390,7 @@ fn applied_files_leave_it_alone_and_a_rollback_goes_to_what_was() {
         }],
         confirm: Confirm::No,
         force: false,
+        require_shadow: false,
         why: None,
     };
     let web = format!("{WEB}\n[[rule]]\nname = \"more\"\nallow = \"tcp/9\"\nfrom = \"any\"\n");

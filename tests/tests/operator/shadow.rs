@@ -42,6 +42,15 @@ fn a_shadow_run_tells_what_would_be_let_in_and_kept_out_and_changes_nothing() {
 
     assert_eq!(site.json("status")["generation"], generation);
     assert!(site.connect(STRANGER, 8080).is_none() && site.read("web.toml") == WEB);
+    let planned = site.said(&format!("plan {}", candidate.display()));
+    assert!(
+        planned.contains("refused lately, and would pass") && planned.contains("in tcp 8080"),
+        "{planned}"
+    );
+    let words = format!("apply --require-shadow --no-confirm {}", candidate.display());
+    let refused = site.fwctl(&words);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("was not clean"), "{refused:?}");
     // What is in force is clean beside itself.
     let _kept = site.connect(STRANGER, 443).expect("it is let in");
     site.said("shadow --for 1s");

@@ -23,6 +23,7 @@ With a window, the kernel itself goes back at its end unless `fwctl confirm` com
 Examples:
   fwctl apply -m 'opening day'               the policy files; 60 s to confirm where you come over the network
   fwctl apply --confirm 5m new/web.toml      this text in the place of web.toml, written at the confirmation
+  fwctl shadow new/web.toml && fwctl apply --require-shadow new/web.toml
   fwctl apply --no-confirm -m 'from cron'";
 
 /// Puts a policy in force: as a whole or not at all, and until it is confirmed.
@@ -34,6 +35,10 @@ pub(super) struct Apply {
     files: Vec<PathBuf>,
     #[command(flatten)]
     window: Window,
+    /// Refuse it unless `fwctl shadow` was run with exactly these files within the last hour, beside the policy in force,
+    /// and nothing that passed would have been kept out.
+    #[arg(long)]
+    require_shadow: bool,
     /// Why; kept with the revision.
     #[arg(short = 'm', long, value_name = "TEXT")]
     why: Option<String>,
@@ -45,6 +50,7 @@ impl Apply {
             files: files::read(&self.files)?,
             confirm: self.window.confirm(),
             force: self.window.force,
+            require_shadow: self.require_shadow,
             why: self.why,
         }));
         let changed = expect_response!(agent, request, Changed);

@@ -111,6 +111,7 @@ fn apply_of(file: NewFile, why: Option<&str>) -> Request {
         files: vec![file],
         confirm: Confirm::Auto,
         force: false,
+        require_shadow: false,
         why: why.map(str::to_owned),
     }))
 }

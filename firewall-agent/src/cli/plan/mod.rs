@@ -13,7 +13,7 @@ use super::{
 use crate::control::protocol::{FlowGroup, ListenerChange, ManagedVerdict, Plan as Report, Request};
 
 const EXAMPLES: &str = "\
-Exit code 0 also where something would change; 1 where the policy has errors or would lock somebody out.
+Flows count that live, and connections that were there within the last ten minutes: ended flows as far as the tables still have them, refused ones as far as they were logged. Exit code 0 also where something would change; 1 where the policy has errors or would lock somebody out.
 
 Examples:
   fwctl plan                      what the policy files on disk would change
@@ -50,7 +50,19 @@ pub(super) fn text(output: &Output, plan: &Report) -> String {
         text.push_str(&listening(output, listener));
     }
     for group in &plan.cut {
-        text.push_str(&flows(output, group));
+        text.push_str(&flows(output, Tone::Bad, "cut", group));
+    }
+    for (tone, words, groups) in [
+        (Tone::Bad, "passed lately, and would not", &plan.recent.kept_out),
+        (
+            Tone::Doubtful,
+            "refused lately, and would pass",
+            &plan.recent.let_in,
+        ),
+    ] {
+        for group in groups {
+            text.push_str(&flows(output, tone, words, group));
+        }
     }
     let asked = if plan.flows_asked < plan.flows {
         format!(" (of {} asked about)", plan.flows_asked)
@@ -112,10 +124,10 @@ fn listening(output: &Output, listener: &ListenerChange) -> String {
     text
 }
 
-fn flows(output: &Output, group: &FlowGroup) -> String {
+fn flows(output: &Output, tone: Tone, words: &str, group: &FlowGroup) -> String {
     format!(
         "{} {}: {} → {}; such as {}\n",
-        output.paint(Tone::Bad, "cut"),
+        output.paint(tone, words),
         format_args!("{} {}", plural(group.flows, "flow"), group.service),
         group.now,
         group.then,

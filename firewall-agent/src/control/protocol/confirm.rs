@@ -44,6 +44,9 @@ pub struct Apply {
     /// Also where it would cut a management connection. Only with a confirmation.
     #[serde(default)]
     pub force: bool,
+    /// Only after a clean shadow run of exactly this policy.
+    #[serde(default)]
+    pub require_shadow: bool,
     /// Why, for the revision.
     #[serde(default)]
     pub why: Option<String>,

@@ -36,7 +36,9 @@ pub use flow::{FlowEnd, FlowFilter, FlowInfo, FlowSort, Flows, FlowsDeleted};
 pub use history::{HistoryEntry, HistoryFault, HistoryList, HistoryVerdict, Rollback};
 pub use inspection::{Inspection, InterfaceInspection};
 pub use mode::ModeChanged;
-pub use plan::{Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RuleDifference};
+pub use plan::{
+    Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RecentFlows, RuleDifference,
+};
 pub use rule::{Changed, DisabledRule, NewRule, RuleDetail, RulePlace, RuleSummary, Rules, TimedRule};
 pub use set::{ListDetail, ListSummary, Lists};
 pub use shadow::{Shadow, ShadowReport, ShadowRule};

@@ -109,6 +109,17 @@ pub struct ListenerChange {
     pub closes_to: Option<String>,
 }
 
+/// Connections that were there lately and are not any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentFlows {
+    /// How many were asked about: flows whose last packet came within ten minutes, and what was refused and logged.
+    pub asked: u64,
+    /// Those that passed and would not, should they come again; the largest groups first.
+    pub kept_out: Vec<FlowGroup>,
+    /// Those that were refused and would pass.
+    pub let_in: Vec<FlowGroup>,
+}
+
 /// What would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -126,6 +137,9 @@ pub struct Plan {
     pub flows_cut: u64,
     /// Those, by service and by who decides; the largest groups first.
     pub cut: Vec<FlowGroup>,
+    /// The same of what was there lately.
+    #[serde(default)]
+    pub recent: RecentFlows,
     /// Listening sockets that others would reach, or not any more.
     pub listeners: Vec<ListenerChange>,
     /// What is suspicious about the policy.

@@ -1,6 +1,6 @@
 //! The dataplane on a fake kernel.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::MutexGuard};
+use std::{collections::BTreeSet, net::IpAddr, sync::MutexGuard, time::Duration};
 
 use firewall_common::{
     abi::{SLOTS, names},
@@ -24,7 +24,7 @@ use crate::{
         CounterSnapshot, Dataplane, DataplaneError, DryRun, EventStream, FlowTable, FlowView, Link, Listener,
         LoadedSlot, MapUsage, NetworkChanges, SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover,
         Unloaded,
-        flow_scan::{FlowContext, delete, scan},
+        flow_scan::{FlowContext, delete, scan, scan_ended},
         generation::checked_header,
         image_digest,
         takeover::established,
@@ -400,6 +400,24 @@ impl Dataplane for FakeDataplane {
             (FlowTable::Half, &inner.half_flows),
         ] {
             if !scan(table, buckets.0.iter(), &context, &mut |view, _| visit(view)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_ended_flows(
+        &self,
+        within: Duration,
+        visit: &mut dyn FnMut(&FlowView) -> bool,
+    ) -> Result<(), DataplaneError> {
+        let inner = self.inner()?;
+        let context = FlowContext::of(&inner.control, inner.clock());
+        for (table, buckets) in [
+            (FlowTable::Assured, &inner.flows),
+            (FlowTable::Half, &inner.half_flows),
+        ] {
+            if !scan_ended(table, buckets.0.iter(), &context, within, visit) {
                 break;
             }
         }

@@ -1,6 +1,6 @@
 //! The flow tables, and the takeover of connections that are already open.
 
-use std::{collections::HashMap, os::fd::AsFd};
+use std::{collections::HashMap, os::fd::AsFd, time::Duration};
 
 use firewall_common::{
     abi::names,
@@ -9,6 +9,7 @@ use firewall_common::{
 
 use super::{
     admin::insert_flow,
+    flow_map::Window,
     pins::file,
     routes::Routes,
     session::{Session, list_links},
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::dataplane::{
     Admission, DataplaneError, FlowTable, FlowView, SocketFlow, Takeover,
-    flow_scan::{FlowContext, delete, scan},
+    flow_scan::{FlowContext, delete, scan, scan_ended},
     takeover::established,
 };
 
@@ -33,13 +34,27 @@ impl Session {
     /// Shows each live flow of both tables to `visit` until that returns false.
     fn scan_flows(&self, visit: &mut dyn FnMut(&FlowView, &Found<'_>) -> bool) -> Result<(), DataplaneError> {
         let context = self.flow_context()?;
+        self.walk_flows(&mut |table, window| scan(table, window.iter(), &context, visit))
+    }
+
+    pub(super) fn visit_ended_flows(
+        &self,
+        within: Duration,
+        visit: &mut dyn FnMut(&FlowView) -> bool,
+    ) -> Result<(), DataplaneError> {
+        let context = self.flow_context()?;
+        self.walk_flows(&mut |table, window| scan_ended(table, window.iter(), &context, within, visit))
+    }
+
+    /// Shows all buckets of both tables to `walk` until that returns false.
+    fn walk_flows(&self, walk: &mut dyn FnMut(FlowTable, &Window) -> bool) -> Result<(), DataplaneError> {
         for (table, flows, name) in [
             (FlowTable::Assured, &self.maps.flows, names::FLOWS),
             (FlowTable::Half, &self.maps.half_flows, names::HALF_FLOWS),
         ] {
             for window in flows.windows() {
                 let window = window.map_err(file("map", &self.pins.path(name)))?;
-                if !scan(table, window.iter(), &context, visit) {
+                if !walk(table, &window) {
                     return Ok(());
                 }
             }

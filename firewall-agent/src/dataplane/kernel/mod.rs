@@ -34,7 +34,7 @@ mod sys;
 mod unload;
 mod usage;
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 
 use aya::maps::RingBuf;
 use firewall_common::{
@@ -331,6 +331,14 @@ impl Dataplane for KernelDataplane {
 
     fn visit_flows(&self, visit: &mut dyn FnMut(&FlowView) -> bool) -> Result<(), DataplaneError> {
         self.session()?.visit_flows(visit)
+    }
+
+    fn visit_ended_flows(
+        &self,
+        within: Duration,
+        visit: &mut dyn FnMut(&FlowView) -> bool,
+    ) -> Result<(), DataplaneError> {
+        self.session()?.visit_ended_flows(within, visit)
     }
 
     fn delete_flows(&mut self, which: &mut dyn FnMut(&FlowView) -> bool) -> Result<u64, DataplaneError> {

@@ -1,0 +1,90 @@
+//! Connections that were there lately: flows that have ended, and what was refused and logged.
+
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use super::{
+    agent::Agent,
+    describe::protocol_number,
+    flow_groups::FlowGroups,
+    judgement::{Connection, Judgement},
+    report::kernel_failure,
+};
+use crate::control::protocol::{EventInfo, Failure, RecentFlows};
+
+/// How long ago the last packet of a flow may have come.
+const WITHIN: Duration = Duration::from_mins(10);
+
+/// Most connections that are asked about.
+const MOST: usize = 50_000;
+
+/// Groups that are shown.
+const MOST_GROUPS: usize = 20;
+
+/// Reasons of dropped packets that another policy could decide otherwise.
+const REASONS: [&str; 3] = ["rule", "default", "listed"];
+
+/// The connection that a dropped packet would have opened, where a policy has decided about it.
+pub(super) fn refused(event: &EventInfo) -> Option<Connection> {
+    if event.verdict == "pass" || !REASONS.contains(&&*event.reason) {
+        return None;
+    }
+    let source = SocketAddr::new(event.source?, event.source_port?);
+    let destination = SocketAddr::new(event.destination?, event.destination_port?);
+    let opened_by_remote = event.direction == "in";
+    let (remote, local) = if opened_by_remote {
+        (source, destination)
+    } else {
+        (destination, source)
+    };
+    Some(Connection {
+        protocol: event.protocol.as_deref().and_then(protocol_number)?,
+        remote,
+        local,
+        opened_by_remote,
+        interface: Some(event.interface.clone()),
+    })
+}
+
+impl Agent {
+    /// Connections that were there lately and are not any more, each once.
+    pub(super) fn recent_connections(&self) -> Result<BTreeSet<Connection>, Failure> {
+        let mut recent = BTreeSet::new();
+        self.kernel()
+            .dataplane
+            .visit_ended_flows(WITHIN, &mut |view| {
+                recent.insert(Connection::from(view));
+                recent.len() < MOST
+            })
+            .map_err(|error| kernel_failure(&error))?;
+        let (events, _) = self.events.watch();
+        recent.extend(events.iter().filter_map(|event| refused(event)));
+        Ok(recent)
+    }
+}
+
+/// Which of them another policy would decide otherwise, should they come again.
+pub(super) fn decided_otherwise(
+    recent: &BTreeSet<Connection>,
+    now: &mut Judgement<'_>,
+    then: &mut Judgement<'_>,
+) -> RecentFlows {
+    let [mut kept_out, mut let_in] = [FlowGroups::default(), FlowGroups::default()];
+    for connection in recent {
+        let (today, tomorrow) = (now.ask(connection), then.ask(connection));
+        match (today.passes, tomorrow.passes) {
+            (true, false) => kept_out.add(connection, &today, &tomorrow),
+            (false, true) => let_in.add(connection, &today, &tomorrow),
+            _ => {}
+        }
+    }
+    let [kept_out, let_in] = [kept_out, let_in].map(|groups| {
+        let mut groups = groups.sorted();
+        groups.truncate(MOST_GROUPS);
+        groups
+    });
+    RecentFlows {
+        asked: recent.len() as u64,
+        kept_out,
+        let_in,
+    }
+}
