@@ -12,6 +12,7 @@ mod editing;
 mod events;
 mod explain;
 mod flows;
+mod harmless;
 mod history;
 mod import;
 mod man;

@@ -10,7 +10,10 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use super::{CliError, Colour};
+use super::{
+    CliError, Colour,
+    harmless::{harmless, is_command},
+};
 use crate::control::protocol::{FileDifference, Finding};
 
 /// Columns of a terminal that tables are fitted to.
@@ -122,7 +125,7 @@ impl Output {
         text: impl FnOnce(&Self, &T) -> String,
     ) -> Result<(), CliError> {
         if self.json {
-            return write(&format!("{}\n", serde_json::to_string(value)?));
+            return write_as_it_is(&format!("{}\n", serde_json::to_string(value)?));
         }
         write(&text(self, value))
     }
@@ -202,7 +205,7 @@ impl Output {
             let _ = writeln!(text, "{faint}hint{faint:#}: {hint}");
         }
         // With standard error closed there is nobody to tell.
-        let _ = stderr.write_all(text.as_bytes());
+        let _ = stderr.write_all(harmless(&text).as_bytes());
         if self.json {
             let _ = json(&match error.failure() {
                 Some(failure) => serde_json::json!({ "error": failure }),
@@ -219,11 +222,16 @@ impl Output {
 fn json<T: Serialize>(value: &T) -> Result<(), CliError> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    write(&text)
+    write_as_it_is(&text)
 }
 
-/// Writes to standard output at once.
+/// Writes to standard output at once, for people.
 pub(super) fn write(text: &str) -> Result<(), CliError> {
+    write_as_it_is(&harmless(text))
+}
+
+/// The same for programs.
+fn write_as_it_is(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
@@ -260,7 +268,7 @@ fn differences(differences: &[FileDifference]) -> String {
 /// A line of a file without what a terminal would take for a command.
 pub(super) fn printable(line: &str) -> String {
     let shown = |character: char| {
-        if character.is_control() && character != '\t' {
+        if is_command(character) && character != '\t' {
             '\u{fffd}'
         } else {
             character

@@ -311,6 +311,12 @@ impl Site {
         ended(&mut command)
     }
 
+    /// `fwctl` with these words, which may have blanks in them.
+    pub(crate) fn fwctl_words(&self, words: &[&str]) -> Ended {
+        let mut command = self.server.command(env!("CARGO_BIN_EXE_suite-fwctl"));
+        ended(command.arg("--socket").arg(&self.socket).args(words))
+    }
+
     /// What `fwctl` prints, which has to end well.
     pub(crate) fn said(&self, words: &str) -> String {
         let ended = self.fwctl(words);
