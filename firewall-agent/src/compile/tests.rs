@@ -462,3 +462,27 @@ fn rules_alike_share_their_tables() {
     let v4 = chain_of(one.blocks(), Chain::InputV4);
     assert_eq!(v4.tries, v6_too.tries, "the families differ in addresses only");
 }
+
+#[test]
+fn a_rule_that_ends_is_never_bound_without_its_end() {
+    let term = Term {
+        since: jiff::Timestamp::UNIX_EPOCH,
+        until: jiff::Timestamp::MAX,
+    };
+    let timed = Rule {
+        term: Some(term),
+        ..to_port("timed", 443)
+    };
+    let image = compile(&policy(vec![timed, to_port("lasting", 443)])).expect("compiles");
+    assert_eq!(image.bind(&|_| 3, []).err(), Some(BindError::NoClock));
+    let bound = image.bind_until(&|name| if name == "timed" { 7 } else { 8 }, &|_| 1000, []);
+    let bound = bound.expect("no interfaces");
+    let at = |now| {
+        let image = SliceImage(bound.blocks());
+        let header = classify::header(&image).expect("an image has a header");
+        let record = classify::classify(&image, &header, Chain::InputV4, &syn_to(443), now);
+        let record = record.expect("the image is whole");
+        (record.rule, record.expires_ticks)
+    };
+    assert_eq!((at(999), at(1000)), ((7, 1000), (8, 0)));
+}

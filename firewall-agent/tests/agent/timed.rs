@@ -415,3 +415,46 @@ fn applied_files_leave_it_alone_and_a_rollback_goes_to_what_was() {
     assert!(left_now <= 1800, "its end has not moved: {left_now}");
     assert!(!agent.status().expect("the kernel answers").pending);
 }
+
+#[test]
+fn expectations_hold_at_all_times_and_lasting_rules_are_not_found_to_be_hidden() {
+    let host = Host::new();
+    host.append(
+        "web.toml",
+        "\n[[expect]]\ndrop = \"tcp/8085\"\nfrom = \"10.77.9.1\"\n\n[[expect]]\nallow = \"https\"\nfrom = \"stranger\"\n\
+         rule = \"site\"\n",
+    );
+    let agent = host.start();
+    let status = agent.status().expect("the kernel answers");
+    assert!(!status.pending, "{:?}", status.notes);
+    // `debug` is five letters long: tcp/8085.
+    let failure = refused(add(&agent, HOUR));
+    assert!(
+        failure.findings.iter().any(|finding| finding.code == "FW040"),
+        "{failure:?}"
+    );
+    let mut all = named("everything", RulePlace::Before("site".into()), Some(HOUR));
+    all.rule.what = vec!["http".into(), "https".into()];
+    all.rule.from = vec!["any".into()];
+    let changed = agent
+        .add_rule(&operator(), &all)
+        .expect("what is expected still holds");
+    assert!(
+        changed
+            .warnings
+            .iter()
+            .all(|finding| !finding.message.contains("never decides")),
+        "{:?}",
+        changed.warnings
+    );
+    // A lasting one at its place would.
+    agent
+        .delete_rule(&operator(), "everything", None)
+        .expect("it is there");
+    let lasting = NewRule { seconds: None, ..all };
+    let failure = refused(agent.add_rule(&operator(), &lasting));
+    assert!(
+        failure.findings.iter().any(|finding| finding.code == "FW040"),
+        "the expected rule decides no longer: {failure:?}"
+    );
+}
