@@ -33,6 +33,14 @@ pub mod names {
     pub const EVENTS: &str = "EVENTS";
     /// Events that found the ring buffer full, for each CPU.
     pub const EVENT_LOSS: &str = "EVENT_LOSS";
+    /// [`crate::capture::CaptureSettings`], one entry.
+    pub const CAPTURE: &str = "CAPTURE";
+    /// Ring buffer of packets: a [`crate::capture::CapturedHead`] and bytes.
+    pub const CAPTURED: &str = "CAPTURED";
+    /// [`crate::capture::CaptureCounts`], for each CPU.
+    pub const CAPTURE_COUNTS: &str = "CAPTURE_COUNTS";
+    /// Room for a captured packet.
+    pub const CAPTURE_ROOM: &str = "CAPTURE_ROOM";
     /// Log windows: first by reason and direction, then by counter number.
     pub const LOG_WINDOWS: &str = "LOG_WINDOWS";
     /// Verdicts on first fragments.
@@ -90,6 +98,8 @@ pub mod names {
     pub const XDP_SETTLE: &str = "fw_in_settle";
     /// XDP, sixth step: enters a flow.
     pub const XDP_ENTER: &str = "fw_in_enter";
+    /// XDP: captures a dropped packet.
+    pub const XDP_CAPTURE: &str = "fw_in_capture";
     /// tcx entry program.
     pub const TC_ENTRY: &str = "fw_egress";
     /// tcx slot program, second step: what no policy may break, and bans.
@@ -108,6 +118,8 @@ pub mod names {
     pub const TC_SETTLE: &str = "fw_out_settle";
     /// tcx, sixth step: enters a flow.
     pub const TC_ENTER: &str = "fw_out_enter";
+    /// tcx: captures a dropped packet.
+    pub const TC_CAPTURE: &str = "fw_out_capture";
     /// Runs commands of the agent on the flow table by `BPF_PROG_TEST_RUN`; never attached.
     pub const ADMIN: &str = "fw_admin";
 
@@ -135,8 +147,10 @@ pub const RULES_INDEX: u32 = SLOTS as u32 * 3 + 4;
 pub const FIRST_INDEX: u32 = SLOTS as u32 * 4 + 4;
 /// Index of the parser in `XDP_SLOTS`.
 pub const PARSE_INDEX: u32 = SLOTS as u32 * 5 + 4;
+/// Index of the program that captures dropped packets in `XDP_SLOTS` and `TC_SLOTS`.
+pub const CAPTURE_INDEX: u32 = SLOTS as u32 * 5 + 5;
 /// Entries of `XDP_SLOTS` and `TC_SLOTS`.
-pub const PROGRAMS: u32 = SLOTS as u32 * 5 + 5;
+pub const PROGRAMS: u32 = SLOTS as u32 * 5 + 6;
 
 /// Programs of slot 0 at ingress and their places in `XDP_SLOTS`; the slot's number is added for the other slots.
 pub const XDP_SLOT_PROGRAMS: [(&str, u32); 5] = [
@@ -147,12 +161,13 @@ pub const XDP_SLOT_PROGRAMS: [(&str, u32); 5] = [
     (names::XDP_RULES, RULES_INDEX),
 ];
 /// Programs that all slots share at ingress and their places in `XDP_SLOTS`.
-pub const XDP_SHARED_PROGRAMS: [(&str, u32); 5] = [
+pub const XDP_SHARED_PROGRAMS: [(&str, u32); 6] = [
     (names::XDP_PARSE, PARSE_INDEX),
     (names::XDP_REJECT, REJECT_INDEX),
     (names::XDP_EXTENSIONS, EXTENSIONS_INDEX),
     (names::XDP_SETTLE, SETTLE_INDEX),
     (names::XDP_ENTER, ENTER_INDEX),
+    (names::XDP_CAPTURE, CAPTURE_INDEX),
 ];
 /// Programs of slot 0 at egress and their places in `TC_SLOTS`; the slot's number is added for the other slots.
 pub const TC_SLOT_PROGRAMS: [(&str, u32); 4] = [
@@ -162,9 +177,10 @@ pub const TC_SLOT_PROGRAMS: [(&str, u32); 4] = [
     (names::TC_RULES, RULES_INDEX),
 ];
 /// Programs that all slots share at egress and their places in `TC_SLOTS`.
-pub const TC_SHARED_PROGRAMS: [(&str, u32); 4] = [
+pub const TC_SHARED_PROGRAMS: [(&str, u32); 5] = [
     (names::TC_REJECT, REJECT_INDEX),
     (names::TC_EXTENSIONS, EXTENSIONS_INDEX),
     (names::TC_SETTLE, SETTLE_INDEX),
     (names::TC_ENTER, ENTER_INDEX),
+    (names::TC_CAPTURE, CAPTURE_INDEX),
 ];

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{abi::SLOTS, flow::STATES};
+use crate::{abi::SLOTS, cell::reached, flow::STATES};
 
 /// Settings of one slot that the path of a live flow needs. Written while the slot is neither in force nor a fallback.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -49,6 +49,10 @@ pub struct Control {
     pub bans: u32,
     /// By slot.
     pub slots: [SlotControl; SLOTS],
+    /// When the capture of dropped packets ends, in ticks; zero is none. What is captured stands in a map of its own.
+    pub capture_until_ticks: u32,
+    /// Spare.
+    pub reserved: u32,
 }
 
 impl Control {
@@ -59,6 +63,13 @@ impl Control {
         self.half_flow_mask = half_buckets - 1;
         self
     }
+}
+
+/// Whether dropped packets are captured now, by [`Control::capture_until_ticks`].
+#[inline(always)]
+#[must_use]
+pub const fn is_capturing(until_ticks: u32, now_ticks: u32) -> bool {
+    until_ticks != 0 && !reached(now_ticks, until_ticks)
 }
 
 /// The length of a tick. Ticks count in 32 bits; at 64 to 80 ms they wrap after eight years.
@@ -109,6 +120,13 @@ const _: () = assert!(size_of::<SlotControl>() == 16 + 4 * STATES && size_of::<C
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_capture_ends_by_itself() {
+        assert!(!is_capturing(0, 5), "there is none");
+        assert!(is_capturing(6, 5) && !is_capturing(5, 5) && !is_capturing(4, 5));
+        assert!(is_capturing(1, u32::MAX), "the clock wraps");
+    }
 
     #[test]
     fn a_tick_is_about_a_sixteenth_of_a_second() {

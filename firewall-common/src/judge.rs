@@ -24,6 +24,7 @@ use flows::Plan;
 
 use crate::{
     bytes::PacketBytes,
+    capture::Cause,
     cell::Mode,
     classify::{self, Question},
     control::{SlotControl, slot_flags},
@@ -81,6 +82,10 @@ pub struct Work {
     pub forgetting: u32,
     /// Bits of [`rules::known`].
     known: u32,
+    /// Why a packet was dropped, on its way to whoever captures it.
+    pub cause: Cause,
+    /// Spare.
+    reserved: u32,
     /// An answer on its way out.
     pub frame: [u8; 96],
     /// An event on its way out.

@@ -15,6 +15,7 @@ pub mod abi;
 pub mod address;
 pub mod admin;
 pub mod bytes;
+pub mod capture;
 pub mod cell;
 pub mod classify;
 pub mod control;

@@ -2,7 +2,9 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::generated::{bpf_redirect, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_store_bytes},
+    helpers::generated::{
+        bpf_redirect, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    },
     macros::classifier,
     maps::ProgramArray,
     programs::TcContext,
@@ -11,6 +13,7 @@ use firewall_common::{counters::Hook, image::UNTAGGED, judge, verdict::Verdict};
 
 use crate::{
     bytes::TcBytes,
+    capture,
     hook::HookContext,
     live,
     maps::{CONTROL, TC_SLOTS},
@@ -75,6 +78,27 @@ impl HookContext for TcContext {
         let failed =
             unsafe { bpf_skb_store_bytes(self.skb.skb, at as u32, bytes.as_ptr().cast(), N as u32, 0) };
         (failed == 0).then_some(())
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, room: *mut u8, bytes: u32) -> Option<()> {
+        // SAFETY: the helper takes the program's own context and room that the caller vouches for; it checks the
+        // packet's length itself.
+        (unsafe { bpf_skb_load_bytes(self.skb.skb.cast(), 0, room.cast(), bytes) } == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn tag(&self) -> (u16, u16) {
+        // SAFETY: fields of the program's own context.
+        let (present, protocol, tag) = unsafe {
+            let skb = self.skb.skb;
+            ((*skb).vlan_present, (*skb).vlan_proto, (*skb).vlan_tci)
+        };
+        if present == 0 {
+            (0, 0)
+        } else {
+            (u16::from_be(protocol as u16), tag as u16)
+        }
     }
 
     /// It comes in on the interface that it would have left by, so that the local socket fails at once.
@@ -185,4 +209,10 @@ pub fn fw_out_enter(context: TcContext) -> i32 {
 #[classifier]
 pub fn fw_out_reject(context: TcContext) -> i32 {
     steps::reject(&context)
+}
+
+/// Captures a dropped packet, and answers it where it is rejected.
+#[classifier]
+pub fn fw_out_capture(context: TcContext) -> i32 {
+    capture::capture(&context)
 }

@@ -32,6 +32,13 @@ pub(crate) trait HookContext: EbpfContext {
     fn grow(&self, bytes: usize) -> Option<()>;
     /// Writes bytes at an offset, `None` where the packet ends before.
     fn store<const N: usize>(&self, at: usize, bytes: &[u8; N]) -> Option<()>;
+    /// Copies so many of the packet's first bytes to `room`, also those of a packet in pieces; `None` where it has less.
+    ///
+    /// # Safety
+    /// There is so much room.
+    unsafe fn copy(&self, room: *mut u8, bytes: u32) -> Option<()>;
+    /// A VLAN tag that is not in the packet's bytes: its `EtherType`, zero where there is none, and the tag.
+    fn tag(&self) -> (u16, u16);
     /// Sends the packet, which has become an answer, to whoever sent it.
     fn send_back(&self) -> Self::Action;
     /// Whether this hook can answer packets without a link-level header.

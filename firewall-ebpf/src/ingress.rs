@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::xdp_action,
-    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes},
     macros::xdp,
     maps::ProgramArray,
     programs::XdpContext,
@@ -11,6 +11,7 @@ use firewall_common::{bytes::PacketBytes, counters::Hook, image::UNTAGGED, judge
 
 use crate::{
     bytes::XdpBytes,
+    capture,
     hook::HookContext,
     live,
     maps::{CONTROL, XDP_SLOTS},
@@ -74,6 +75,18 @@ impl HookContext for XdpContext {
         // SAFETY: the N bytes at `start` were just found to lie inside the frame.
         unsafe { *(start as *mut [u8; N]) = *bytes };
         Some(())
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, room: *mut u8, bytes: u32) -> Option<()> {
+        // SAFETY: the helper takes the program's own context and room that the caller vouches for; it checks the
+        // packet's length itself.
+        (unsafe { bpf_xdp_load_bytes(self.ctx, 0, room.cast(), bytes) } == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn tag(&self) -> (u16, u16) {
+        (0, 0)
     }
 
     #[inline(always)]
@@ -169,4 +182,10 @@ pub fn fw_in_enter(context: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn fw_in_reject(context: XdpContext) -> u32 {
     steps::reject(&context)
+}
+
+/// Captures a dropped packet, and answers it where it is rejected.
+#[xdp(frags)]
+pub fn fw_in_capture(context: XdpContext) -> u32 {
+    capture::capture(&context)
 }

@@ -19,7 +19,7 @@ use firewall_common::{
 };
 
 use crate::{
-    account,
+    account, capture,
     hook::HookContext,
     maps::{PLAIN, SCRATCH},
     slot::InForce,
@@ -58,6 +58,7 @@ pub(crate) fn plain<C: HookContext>(
                         let decision = Decision::by(Reason::Listed);
                         if !account::makes_event(&decision, C::HOOK, in_force.now_ticks) {
                             account::count_all(length, interface.slot, &decision, C::HOOK);
+                            capture::offer(context, in_force, &decision);
                             return Some(C::action(decision.verdict));
                         }
                     }
@@ -133,6 +134,7 @@ pub(crate) fn parse<C: HookContext>(
         context.interface(),
         in_force.now_ticks,
     );
+    capture::offer(context, in_force, &decision);
     C::action(decision.verdict)
 }
 

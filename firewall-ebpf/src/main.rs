@@ -27,6 +27,7 @@
 mod account;
 mod admin;
 mod bytes;
+mod capture;
 mod checksum;
 mod clock;
 mod egress;

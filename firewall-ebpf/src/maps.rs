@@ -6,6 +6,7 @@ use aya_ebpf::{
 };
 use firewall_common::{
     abi::PROGRAMS,
+    capture::{CaptureCounts, CaptureSettings, CapturedPacket},
     control::Control,
     counters::{self, Counter, RuleCounter},
     flow::Bucket,
@@ -45,6 +46,14 @@ pub(crate) static INTERFACE_COUNTERS: PerCpuArray<Counter> =
 pub(crate) static EVENTS: RingBuf = RingBuf::pinned(1 << 20, 0);
 #[map]
 pub(crate) static EVENT_LOSS: PerCpuArray<u64> = PerCpuArray::pinned(1, 0);
+#[map]
+pub(crate) static CAPTURE: Array<CaptureSettings> = Array::pinned(1, 0);
+#[map]
+pub(crate) static CAPTURED: RingBuf = RingBuf::pinned(1 << 19, 0);
+#[map]
+pub(crate) static CAPTURE_COUNTS: PerCpuArray<CaptureCounts> = PerCpuArray::pinned(1, 0);
+#[map]
+pub(crate) static CAPTURE_ROOM: PerCpuArray<CapturedPacket> = PerCpuArray::pinned(2, 0);
 #[map]
 pub(crate) static LOG_WINDOWS: Array<u64> = Array::pinned(4096 + counters::REASON_ENTRIES, 0);
 #[map]

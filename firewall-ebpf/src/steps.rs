@@ -11,7 +11,7 @@ use firewall_common::{
 };
 
 use crate::{
-    account,
+    account, capture,
     hook::HookContext,
     image::SlotImage,
     live::malformed,
@@ -82,6 +82,7 @@ pub(crate) fn extension<C: HookContext>(context: &C) -> C::Action {
         context.interface(),
         in_force.now_ticks,
     );
+    capture::offer(context, &in_force, &decision);
     C::action(decision.verdict)
 }
 
@@ -104,6 +105,7 @@ pub(crate) fn first<C: HookContext>(context: &C) -> C::Action {
         && !account::makes_event(&decision, C::HOOK, in_force.now_ticks)
     {
         account::count_all(packet.frame_bytes, packet.interface_slot, &decision, C::HOOK);
+        capture::offer(context, &in_force, &decision);
         return C::action(decision.verdict);
     }
     tail_call::parse(context, C::programs());
@@ -142,6 +144,7 @@ pub(crate) fn step<C: HookContext>(
         context.interface(),
         in_force.now_ticks,
     );
+    capture::offer(context, &in_force, &decision);
     if matches!(decision.verdict, Verdict::Reject) && !is_dry() {
         tail_call::refuse(context, C::programs());
     }

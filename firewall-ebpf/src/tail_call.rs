@@ -2,8 +2,8 @@
 
 use aya_ebpf::{EbpfContext, maps::ProgramArray};
 use firewall_common::abi::{
-    ASK_INDEX, BEFORE_RULES_INDEX, ENTER_INDEX, EXTENSIONS_INDEX, FIRST_INDEX, PARSE_INDEX, REJECT_INDEX,
-    RULES_INDEX, SETTLE_INDEX,
+    ASK_INDEX, BEFORE_RULES_INDEX, CAPTURE_INDEX, ENTER_INDEX, EXTENSIONS_INDEX, FIRST_INDEX, PARSE_INDEX,
+    REJECT_INDEX, RULES_INDEX, SETTLE_INDEX,
 };
 
 /// One call site for each index: LLVM would merge ordinary calls into one with an index in a register.
@@ -125,4 +125,10 @@ pub(crate) fn refuse<C: EbpfContext>(context: &C, programs: &'static ProgramArra
 #[inline(always)]
 pub(crate) fn extensions<C: EbpfContext>(context: &C, programs: &'static ProgramArray) {
     tail_call!(context.as_ptr(), &raw const *programs, EXTENSIONS_INDEX);
+}
+
+/// Goes on in the program that captures dropped packets. Returns only where there is none.
+#[inline(always)]
+pub(crate) fn capture<C: EbpfContext>(context: &C, programs: &'static ProgramArray) {
+    tail_call!(context.as_ptr(), &raw const *programs, CAPTURE_INDEX);
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod ban;
+mod capture;
 mod check;
 mod completions;
 mod counters;
@@ -15,6 +16,7 @@ mod flows;
 mod harmless;
 mod history;
 mod import;
+mod interrupt;
 mod man;
 mod mode;
 mod output;
@@ -64,6 +66,7 @@ Examples:
   fwctl counters --watch
   fwctl doctor                               what is wrong here, and what to do about it
   fwctl events --follow --verdict drop
+  fwctl capture --for 30s -o dropped.pcapng  what tcpdump does not show, with rule and reason
   fwctl explain in tcp 203.0.113.7:51000 10.0.1.10:443
   fwctl replay web.pcap --policy web.toml --local 10.0.1.10
 
@@ -159,6 +162,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Shows packets that were logged, as they come or those of late.
     Events(events::Events),
+    /// Writes dropped packets to a file, each with the rule and the reason.
+    Capture(capture::Capture),
     /// Says why a packet passes or does not, by what is in force or by files.
     Explain(explain::Explain),
     /// Judges the packets of a capture by a policy; needs no root and no agent.
@@ -238,6 +243,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Counters(command) => command.run(&mut agent, &mut output),
         Command::Doctor(command) => command.run(&mut agent, &mut output),
         Command::Events(command) => command.run(&mut agent, &mut output),
+        Command::Capture(command) => command.run(&mut agent, &mut output),
         Command::Explain(command) => command.run(&mut agent, &mut output),
         Command::Replay(command) => command.run(&mut output),
         Command::Top(command) => command.run(&mut agent, &mut output),

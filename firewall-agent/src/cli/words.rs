@@ -1,5 +1,6 @@
 //! Words of the command line that several commands take.
 
+use firewall_common::reason::Reason;
 use ipnet::IpNet;
 
 use crate::daemon::protocol_number;
@@ -15,4 +16,17 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 /// A protocol by name or number.
 pub(super) fn protocol(text: &str) -> Result<u8, String> {
     protocol_number(text).ok_or_else(|| "neither a known protocol nor a number from 0 to 255".to_owned())
+}
+
+/// The name of a reason.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    let mut names = Reason::ALL.iter().map(|reason| reason.name());
+    if names.clone().any(|name| name == text) {
+        return Ok(text.to_owned());
+    }
+    let near = names.find(|name| strsim::jaro(name, text) > 0.85);
+    Err(match near {
+        Some(near) => format!("there is no such reason; did you mean `{near}`?"),
+        None => "there is no such reason; `fwctl counters` shows those that have decided anything".to_owned(),
+    })
 }

@@ -86,6 +86,12 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             .map(Some)
     }
 
+    /// Waits, for as long as that takes, until the peer goes away or says something more.
+    pub(super) async fn gone(&mut self) {
+        // Either way it is over.
+        let _ = self.fill().await;
+    }
+
     async fn finish(&mut self) -> Result<Vec<u8>, ReadError> {
         let mut searched = 0;
         loop {

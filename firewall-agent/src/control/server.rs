@@ -16,6 +16,7 @@ use tokio::{
             self,
             error::{RecvError, TryRecvError},
         },
+        mpsc,
     },
     task::spawn_blocking,
 };
@@ -76,6 +77,9 @@ impl Default for Limits {
 /// Log events as they come. Who is too slow loses the oldest.
 pub type EventReceiver = broadcast::Receiver<Arc<EventInfo>>;
 
+/// Answers as they come. Whoever makes them waits for the receiver.
+pub type StreamReceiver = mpsc::Receiver<Response>;
+
 /// How often a client that watches hears something, so that one that is gone is noticed.
 const PULSE: Duration = Duration::from_secs(10);
 
@@ -93,6 +97,14 @@ pub trait Handler: Send + Sync + 'static {
     /// What is remembered of log events, and what comes from now on. May be called on any thread.
     fn follow(&self, _filter: &EventFilter, _recent: u32) -> Result<(Events, EventReceiver), Failure> {
         Err(Failure::new(FailureKind::BadRequest, "there are no events here"))
+    }
+
+    /// Answers to a request that has many, until the receiver is dropped. Called on a thread that may block.
+    fn stream(self: Arc<Self>, _peer: &Peer, _request: Request) -> Result<StreamReceiver, Failure> {
+        Err(Failure::new(
+            FailureKind::BadRequest,
+            "there is nothing to watch here",
+        ))
     }
 }
 
@@ -283,6 +295,14 @@ impl Client {
                     Ok(Wish::Events(filter, recent)) => {
                         return self.events(&mut writer, &filter, recent).await;
                     }
+                    Ok(Wish::Stream(envelope)) => {
+                        // A client that ends is noticed at once: another one may wait for what it holds.
+                        tokio::select! {
+                            () = self.stream(&mut writer, peer, envelope) => {}
+                            () = lines.gone() => {}
+                        }
+                        return;
+                    }
                     Err(failure) => Reply::Error(failure),
                 },
                 Err(error) => {
@@ -303,11 +323,12 @@ impl Client {
     /// What a client wants, if it may have it.
     fn wish(peer: &Peer, line: &[u8]) -> Result<Wish, Failure> {
         let envelope = parse(line)?;
-        if envelope.request.is_write() && peer.privilege < Privilege::Write {
-            return Err(denied(peer));
+        if envelope.request.is_for_operators() && peer.privilege < Privilege::Write {
+            return Err(denied_request(peer, &envelope.request));
         }
         Ok(match envelope.request {
             Request::EventFollow { filter, recent } => Wish::Events(filter, recent),
+            Request::Capture(_) => Wish::Stream(Box::new(envelope)),
             _ => Wish::Answer(Box::new(envelope)),
         })
     }
@@ -331,6 +352,30 @@ impl Client {
                 Some(batch) => batch,
                 None => return,
             };
+        }
+    }
+
+    /// Sends answers until there are to be no more, or the client goes away.
+    async fn stream(&self, writer: &mut OwnedWriteHalf, mut peer: Peer, envelope: Box<RequestEnvelope>) {
+        peer.actor.from = envelope.ssh;
+        let handler = self.handler.clone();
+        let started = spawn_blocking(move || handler.stream(&peer, envelope.request)).await;
+        let mut answers = match started {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(failure)) => {
+                self.send(writer, Reply::Error(failure)).await;
+                return;
+            }
+            Err(panic) => {
+                warn!(%panic, "a request on the control socket has failed inside the agent");
+                return;
+            }
+        };
+        while let Some(answer) = answers.recv().await {
+            let reply = Reply::Ok(Box::new(answer));
+            if !self.send_within(writer, reply, WATCHER_PATIENCE).await {
+                return;
+            }
         }
     }
 
@@ -371,6 +416,8 @@ enum Wish {
     Answer(Box<RequestEnvelope>),
     /// Events for as long as it listens.
     Events(EventFilter, u32),
+    /// Other answers, likewise.
+    Stream(Box<RequestEnvelope>),
 }
 
 /// The next events that are wanted, or none where nothing has come for a while; `None` where nothing will come any
@@ -420,6 +467,18 @@ fn denied(peer: &Peer) -> Failure {
         ),
     };
     Failure::new(FailureKind::Denied, message).hint(hint)
+}
+
+/// Why a reader may not have what it asks for.
+fn denied_request(peer: &Peer, request: &Request) -> Failure {
+    let failure = denied(peer);
+    if request.is_write() || peer.privilege == Privilege::None {
+        return failure;
+    }
+    let message = failure
+        .message
+        .replace("change anything", "see what packets carry");
+    Failure { message, ..failure }
 }
 
 /// The version is looked at first, so that a newer client hears that and not a complaint about a field.

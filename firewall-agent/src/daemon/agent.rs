@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::{
     bans::BanBook,
+    capture::CaptureSeat,
     chain::chain,
     confirm::{Ended, Unconfirmed},
     cross_check::DryRuns,
@@ -98,6 +99,8 @@ pub struct Agent {
     pub(super) running: Instant,
     /// How many packets may still go into the log.
     pub(super) packet_budget: PacketBudget,
+    /// Who captures dropped packets.
+    pub(super) capturing: CaptureSeat,
 }
 
 impl Agent {
@@ -130,6 +133,7 @@ impl Agent {
             dry_runs: Mutex::default(),
             running: Instant::now(),
             packet_budget: PacketBudget::default(),
+            capturing: CaptureSeat::default(),
         }
     }
 

@@ -93,7 +93,7 @@ fn info(event: &Event, in_force: &InForce) -> EventInfo {
 }
 
 /// The wall clock's time of a moment on the kernel's monotonic clock.
-fn moment(nanoseconds: u64) -> Timestamp {
+pub(super) fn moment(nanoseconds: u64) -> Timestamp {
     let now = Timestamp::now();
     let Ok(clock) = clock_gettime(ClockId::CLOCK_MONOTONIC) else {
         return now;

@@ -1,10 +1,12 @@
 //! Requests on the control socket, each to the method that does it.
 
+use std::sync::Arc;
+
 use super::{agent::Agent, lists::ListEdit};
 use crate::{
     control::{
-        EventReceiver, Handler, Peer,
-        protocol::{EventFilter, Events, Failure, Request, Response},
+        EventReceiver, Handler, Peer, StreamReceiver,
+        protocol::{EventFilter, Events, Failure, FailureKind, Request, Response},
     },
     dataplane::give_back_memory,
     state::Cause,
@@ -33,6 +35,16 @@ impl Handler for Agent {
 
     fn follow(&self, filter: &EventFilter, recent: u32) -> Result<(Events, EventReceiver), Failure> {
         self.follow_events(filter, recent)
+    }
+
+    fn stream(self: Arc<Self>, peer: &Peer, request: Request) -> Result<StreamReceiver, Failure> {
+        match request {
+            Request::Capture(wanted) => self.start_capture(&peer.actor, &wanted),
+            other => {
+                let message = format!("{} has one answer", other.name());
+                Err(Failure::new(FailureKind::BadRequest, message))
+            }
+        }
     }
 }
 
@@ -91,6 +103,10 @@ impl Agent {
             Request::Inspect {} => Response::Inspection(self.inspect()?),
             // The server follows; this is for who asks without one.
             Request::EventFollow { filter, recent } => Response::Events(self.follow(&filter, recent)?.0),
+            Request::Capture(_) => {
+                let message = "this has many answers, and a connection of its own";
+                return Err(Failure::new(FailureKind::BadRequest, message));
+            }
             Request::Explain(question) => Response::Explanation(Box::new(self.explain(*question)?)),
         })
     }

@@ -4,6 +4,7 @@ mod agent;
 mod apply;
 mod bans;
 mod candidate;
+mod capture;
 mod chain;
 mod change;
 mod command;

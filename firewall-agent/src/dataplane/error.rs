@@ -38,6 +38,15 @@ pub enum DataplaneError {
     /// The policy's lists are larger than the settings have made room for.
     #[error("{0}")]
     ListsFull(Full),
+    /// A capture is limited to more rules than the kernel side looks at.
+    #[error(
+        "{rules} rules go by that name; a capture can be limited to {}",
+        firewall_common::capture::CAPTURE_RULES
+    )]
+    CaptureRules {
+        /// How many there are.
+        rules: usize,
+    },
     /// The object lacks a program, or it is of another type.
     #[error("the eBPF object has no program {program} of the expected type")]
     MissingProgram {

@@ -1,4 +1,4 @@
-//! Log events on their way from the kernel.
+//! Records of the kernel's ring buffers on their way: log events, and captured packets.
 
 use std::io;
 
@@ -21,21 +21,36 @@ pub enum EventStreamError {
     Closed,
 }
 
-/// Events, in the order in which the kernel has written them.
-pub struct EventStream(Source);
-
-enum Source {
-    Ring(Box<AsyncFd<RingBuf<MapData>>>),
-    Channel(mpsc::UnboundedReceiver<Event>),
+/// What a ring buffer has records of.
+pub trait Record: Sized {
+    /// The record of these bytes; `None` where they are none.
+    fn read(bytes: &[u8]) -> Option<Self>;
 }
 
-impl std::fmt::Debug for EventStream {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("EventStream").finish_non_exhaustive()
+impl Record for Event {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        try_pod_read_unaligned(bytes).ok()
     }
 }
 
-impl EventStream {
+/// Log events.
+pub type EventStream = RecordStream<Event>;
+
+/// Records, in the order in which the kernel has written them.
+pub struct RecordStream<T>(Source<T>);
+
+enum Source<T> {
+    Ring(Box<AsyncFd<RingBuf<MapData>>>),
+    Channel(mpsc::UnboundedReceiver<T>),
+}
+
+impl<T> std::fmt::Debug for RecordStream<T> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("RecordStream").finish_non_exhaustive()
+    }
+}
+
+impl<T: Record> RecordStream<T> {
     /// From a ring buffer. To be called within a tokio runtime.
     pub fn from_ring(ring: RingBuf<MapData>) -> io::Result<Self> {
         // SAFETY: the ring buffer owns its descriptor and keeps the same one open until it is dropped.
@@ -45,15 +60,23 @@ impl EventStream {
 
     /// From a channel.
     #[must_use]
-    pub const fn from_channel(channel: mpsc::UnboundedReceiver<Event>) -> Self {
+    pub const fn from_channel(channel: mpsc::UnboundedReceiver<T>) -> Self {
         Self(Source::Channel(channel))
     }
 
-    /// Waits for events and appends them to `events`, at most `limit` at a time. Cancel-safe.
-    pub async fn read(&mut self, events: &mut Vec<Event>, limit: usize) -> Result<(), EventStreamError> {
+    /// Forgets what has been written so far.
+    pub fn discard(&mut self) {
         match &mut self.0 {
-            Source::Ring(ring) => read_ring(ring, events, limit).await,
-            Source::Channel(channel) => match channel.recv_many(events, limit).await {
+            Source::Ring(ring) => while ring.get_mut().next().is_some() {},
+            Source::Channel(channel) => while channel.try_recv().is_ok() {},
+        }
+    }
+
+    /// Waits for records and appends them to `records`, at most `limit` at a time. Cancel-safe.
+    pub async fn read(&mut self, records: &mut Vec<T>, limit: usize) -> Result<(), EventStreamError> {
+        match &mut self.0 {
+            Source::Ring(ring) => read_ring(ring, records, limit).await,
+            Source::Channel(channel) => match channel.recv_many(records, limit).await {
                 0 if limit > 0 => Err(EventStreamError::Closed),
                 _ => Ok(()),
             },
@@ -61,26 +84,24 @@ impl EventStream {
     }
 }
 
-async fn read_ring(
+async fn read_ring<T: Record>(
     ring: &mut AsyncFd<RingBuf<MapData>>,
-    events: &mut Vec<Event>,
+    records: &mut Vec<T>,
     limit: usize,
 ) -> Result<(), EventStreamError> {
-    let before = events.len();
+    let before = records.len();
     loop {
         let mut guard = ring.readable_mut().await.map_err(EventStreamError::Wait)?;
         let ring = guard.get_inner_mut();
-        while events.len() - before < limit {
+        while records.len() - before < limit {
             let Some(record) = ring.next() else {
                 guard.clear_ready();
                 break;
             };
-            // A record of another length is none of ours; there is no other writer.
-            if let Ok(event) = try_pod_read_unaligned(&record) {
-                events.push(event);
-            }
+            // What is no record is none of ours; there is no other writer.
+            records.extend(T::read(&record));
         }
-        if events.len() > before || limit == 0 {
+        if records.len() > before || limit == 0 {
             return Ok(());
         }
     }

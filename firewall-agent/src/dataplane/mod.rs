@@ -5,6 +5,7 @@
 //! in the kernel, only [`Dataplane::unload`] does.
 
 mod ban;
+mod capture;
 mod clock;
 mod counters;
 mod error;
@@ -22,13 +23,14 @@ mod takeover;
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use firewall_common::{cell::Cell, counters::Hook, flow::FlowKey, image::Block};
+use firewall_common::{capture::CaptureCounts, cell::Cell, counters::Hook, flow::FlowKey, image::Block};
 
 pub use ban::{Bans, ban_table};
+pub use capture::{CaptureFilter, CaptureStream, CapturedFrame};
 pub use clock::ClockReading;
 pub use counters::CounterSnapshot;
 pub use error::{AttachHook, DataplaneError};
-pub use event_stream::{EventStream, EventStreamError};
+pub use event_stream::{EventStream, EventStreamError, Record, RecordStream};
 pub use flow_view::{FlowTable, FlowView};
 pub use generation::{ImageDigest, LoadedSlot, SlotImage, image_digest};
 pub use kernel::{
@@ -184,6 +186,23 @@ pub trait Dataplane: Send {
 
     /// Log events. One reader at a time: a second call takes the events away from the first.
     fn events(&mut self) -> Result<EventStream, DataplaneError>;
+
+    /// Has dropped packets captured for so long, unless [`Dataplane::extend_capture`] is called in time; the kernel side
+    /// ends it by itself. There is one capture at a time: a second call replaces the first.
+    fn start_capture(
+        &mut self,
+        filter: &CaptureFilter,
+        time: Duration,
+    ) -> Result<CaptureStream, DataplaneError>;
+
+    /// Has the capture go on for so long from now.
+    fn extend_capture(&mut self, time: Duration) -> Result<(), DataplaneError>;
+
+    /// Ends the capture, if one is on.
+    fn end_capture(&mut self) -> Result<(), DataplaneError>;
+
+    /// What has become of the packets that captures wanted, since the maps were made.
+    fn capture_counts(&self) -> Result<CaptureCounts, DataplaneError>;
 
     /// How full the tables are.
     fn map_usage(&self) -> Result<Vec<MapUsage>, DataplaneError>;

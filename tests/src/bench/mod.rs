@@ -20,14 +20,15 @@ use std::{
 
 use firewall_agent::{
     dataplane::{
-        AttachMode, AttachRequest, Dataplane, FlowTable, ImageIdentity, KernelDataplane, KernelSettings,
-        Rehearsal, Rehearsing, SlotImage,
+        AttachMode, AttachRequest, CaptureFilter, CaptureStream, CapturedFrame, Dataplane, FlowTable,
+        ImageIdentity, KernelDataplane, KernelSettings, Rehearsal, Rehearsing, SlotImage,
     },
     prefix_set::{Change, Members},
     settings::TableSettings,
 };
 use firewall_common::{
     abi::{ABI_VERSION, SLOTS},
+    capture::CaptureCounts,
     cell::{Cell, Mode},
     control::ClockScale,
     counters::Hook,
@@ -72,6 +73,9 @@ pub struct Bench {
     pins: PathBuf,
     /// Number of whoever has the bench now.
     turn: u64,
+    captured: Option<CaptureStream>,
+    /// What reads it.
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Bench {
@@ -105,6 +109,8 @@ impl Bench {
             interfaces,
             slots: [None; SLOTS],
             turn: 0,
+            captured: None,
+            runtime: None,
             dataplane,
         }
     }
@@ -123,6 +129,7 @@ impl Bench {
         let in_force = self.dataplane.cell().expect("a cell").slot;
         self.store(normal(in_force));
         self.tables.clear();
+        self.end_capture();
         self.counters.watch_rules(RULES);
     }
 
@@ -336,6 +343,40 @@ impl Bench {
         });
         self.counters.settle();
         ran
+    }
+
+    /// Has dropped packets captured until the clock has gone on for so long.
+    pub fn start_capture(&mut self, filter: &CaptureFilter, now_ticks: u32, time: Duration) {
+        self.dataplane.set_clock(now_ticks).expect("a clock");
+        let runtime = self.runtime.get_or_insert_with(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime")
+        });
+        let _inside = runtime.enter();
+        let stream = self.dataplane.start_capture(filter, time);
+        self.captured = Some(stream.expect("a ring buffer"));
+    }
+
+    /// What has been captured since it was last asked, and what has become of all that was wanted.
+    ///
+    /// # Panics
+    /// Where no capture was started.
+    pub fn captured(&mut self) -> (Vec<CapturedFrame>, CaptureCounts) {
+        let (runtime, stream) = (self.runtime.as_ref(), self.captured.as_mut());
+        let (runtime, stream) = (runtime.expect("a capture"), stream.expect("a capture"));
+        let mut frames = Vec::new();
+        runtime.block_on(async {
+            let read = stream.read(&mut frames, usize::MAX);
+            // Nothing is there where it waits.
+            let _ = tokio::time::timeout(Duration::from_millis(20), read).await;
+        });
+        (frames, self.dataplane.capture_counts().expect("counters"))
+    }
+
+    /// Ends a capture.
+    pub fn end_capture(&mut self) {
+        self.dataplane.end_capture().expect("it is loaded");
+        self.captured = None;
     }
 
     /// Live flows: table, ends and the rule that let each in.

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, net::IpAddr, rc::Rc, time::Duration};
 
 use firewall_agent::{
-    dataplane::{FlowTable, SlotImage},
+    dataplane::{CaptureFilter, CapturedFrame, FlowTable, SlotImage},
     prefix_set::{Change, Members},
 };
 use firewall_common::{
+    capture::CaptureCounts,
     cell::Cell,
     control::ClockScale,
     counters::Hook,
@@ -53,6 +54,22 @@ impl InKernel {
     #[must_use]
     pub fn contend(&self, frames: Vec<(Hook, Vec<u8>)>, now_ticks: u32, time: Duration) -> u64 {
         self.with(move |bench| bench.contend(&frames, now_ticks, time))
+    }
+
+    /// See [`Bench::start_capture`].
+    pub fn start_capture(&self, filter: CaptureFilter, now_ticks: u32, time: Duration) {
+        self.with(move |bench| bench.start_capture(&filter, now_ticks, time));
+    }
+
+    /// See [`Bench::captured`].
+    #[must_use]
+    pub fn captured(&self) -> (Vec<CapturedFrame>, CaptureCounts) {
+        self.with(Bench::captured)
+    }
+
+    /// See [`Bench::end_capture`].
+    pub fn end_capture(&self) {
+        self.with(Bench::end_capture);
     }
 
     /// See [`Bench::live_flows`].

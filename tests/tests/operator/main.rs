@@ -2,6 +2,7 @@
 
 mod bans;
 mod boot;
+mod capture;
 mod confirm;
 mod containers;
 mod cut_short;

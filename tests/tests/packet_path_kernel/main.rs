@@ -2,6 +2,7 @@
 //! verdict, reason and rule are what the programs' counters say. Needs root.
 
 mod agreement;
+mod capture;
 mod contention;
 mod dry_run;
 #[path = "../packet_path/fragments.rs"]

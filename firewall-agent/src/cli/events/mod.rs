@@ -1,13 +1,12 @@
 //! `fwctl events`: packets that were logged.
 
 use clap::ValueEnum;
-use firewall_common::reason::Reason;
 use ipnet::IpNet;
 
 use super::{
     Agent, CliError,
     output::{Exit, Output, Tone, plural, write},
-    words::network,
+    words::{network, reason},
 };
 use crate::control::protocol::{EventFilter, EventInfo, Events as Batch, Request, Response};
 
@@ -65,7 +64,7 @@ pub(super) struct Events {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Direction {
+pub(super) enum Direction {
     /// It came in.
     In,
     /// It went out.
@@ -83,22 +82,10 @@ enum Verdict {
 }
 
 /// The word that a choice is written as.
-fn word<T: ValueEnum>(choice: &T) -> Option<String> {
+pub(super) fn word<T: ValueEnum>(choice: &T) -> Option<String> {
     choice
         .to_possible_value()
         .map(|value| value.get_name().to_owned())
-}
-
-fn reason(text: &str) -> Result<String, String> {
-    let mut names = Reason::ALL.iter().map(|reason| reason.name());
-    if names.clone().any(|name| name == text) {
-        return Ok(text.to_owned());
-    }
-    let near = names.find(|name| strsim::jaro(name, text) > 0.85);
-    Err(match near {
-        Some(near) => format!("there is no such reason; did you mean `{near}`?"),
-        None => "there is no such reason; `fwctl counters` shows those that have decided anything".to_owned(),
-    })
 }
 
 impl Events {

@@ -4,6 +4,7 @@
 //! so that a wish which an older agent does not know is never silently left out.
 
 mod ban;
+mod capture;
 mod confirm;
 mod counters;
 mod edit;
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub use ban::{BanInfo, BanList, BansChanged, NewBan};
+pub use capture::{Capture, CapturedPacket, Captures, Link};
 pub use confirm::{Apply, Confirm, ConfirmStatus, NewFile};
 pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
 pub use edit::{Edit, Edits, LineEdit};
@@ -230,6 +232,9 @@ pub enum Request {
         #[serde(default)]
         recent: u32,
     },
+    /// Dropped packets, bytes and all, as they come, until the client goes away. No other request can follow on the
+    /// connection.
+    Capture(Capture),
     /// Why a packet passes or does not, by what is in force; changes nothing.
     Explain(Box<Question>),
 }
@@ -271,8 +276,15 @@ impl Request {
             | Self::Counters {}
             | Self::Inspect {}
             | Self::EventFollow { .. }
+            | Self::Capture(_)
             | Self::Explain(_) => false,
         }
+    }
+
+    /// Whether only operators may ask for it: it changes something, or shows what packets carry.
+    #[must_use]
+    pub const fn is_for_operators(&self) -> bool {
+        self.is_write() || matches!(self, Self::Capture(_))
     }
 
     /// The word for logs.
@@ -311,6 +323,7 @@ impl Request {
             Self::Counters {} => "counters",
             Self::Inspect {} => "inspect",
             Self::EventFollow { .. } => "event-follow",
+            Self::Capture(_) => "capture",
             Self::Explain(_) => "explain",
         }
     }
@@ -380,6 +393,8 @@ pub enum Response {
     Inspection(Inspection),
     /// To [`Request::EventFollow`], again and again.
     Events(Events),
+    /// To [`Request::Capture`], again and again.
+    Captures(Captures),
     /// To [`Request::Explain`].
     Explanation(Box<Explanation>),
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::MutexGuard, time::Duration};
 
 use firewall_common::{
     abi::{SLOTS, names},
+    capture::CaptureCounts,
     cell::Cell,
     control::{SlotControl, slot_flags},
     counters::{Hook, RuleCounter},
@@ -20,10 +21,10 @@ use super::{
 use crate::{
     compile::timeouts::timeouts,
     dataplane::{
-        Admission, AdoptedSlot, Adoption, AttachRequest, AttachedInterface, Bans, ClockReading,
-        CounterSnapshot, Dataplane, DataplaneError, DryRun, EventStream, FlowTable, FlowView, Link, Listener,
-        LoadedSlot, MapUsage, NetworkChanges, SlotImage, SlotStatus, SocketFlow, SpareSlot, Takeover,
-        Unloaded,
+        Admission, AdoptedSlot, Adoption, AttachRequest, AttachedInterface, Bans, CaptureFilter,
+        CaptureStream, ClockReading, CounterSnapshot, Dataplane, DataplaneError, DryRun, EventStream,
+        FlowTable, FlowView, Link, Listener, LoadedSlot, MapUsage, NetworkChanges, SlotImage, SlotStatus,
+        SocketFlow, SpareSlot, Takeover, Unloaded,
         flow_scan::{FlowContext, delete, scan, scan_ended},
         generation::checked_header,
         image_digest,
@@ -456,6 +457,32 @@ impl Dataplane for FakeDataplane {
             events_out
         });
         Ok(EventStream::from_channel(receiver))
+    }
+
+    fn start_capture(
+        &mut self,
+        filter: &CaptureFilter,
+        time: Duration,
+    ) -> Result<CaptureStream, DataplaneError> {
+        let (packets, packets_out) = mpsc::unbounded_channel();
+        self.inner()?.captures = Some((filter.clone(), packets));
+        self.extend_capture(time)?;
+        Ok(CaptureStream::from_channel(packets_out))
+    }
+
+    fn extend_capture(&mut self, time: Duration) -> Result<(), DataplaneError> {
+        let mut inner = self.inner()?;
+        inner.control.capture_until_ticks = inner.clock().deadline(time).max(1);
+        Ok(())
+    }
+
+    fn end_capture(&mut self) -> Result<(), DataplaneError> {
+        self.inner()?.control.capture_until_ticks = 0;
+        Ok(())
+    }
+
+    fn capture_counts(&self) -> Result<CaptureCounts, DataplaneError> {
+        Ok(self.inner()?.capture_counts)
     }
 
     fn map_usage(&self) -> Result<Vec<MapUsage>, DataplaneError> {

@@ -10,9 +10,10 @@ use std::{
 use bytemuck::Zeroable;
 use firewall_common::{
     abi::{ABI_VERSION, SLOTS},
+    capture::CaptureCounts,
     cell::Cell,
-    control::{ClockScale, Control},
-    counters::{Counter, INTERFACE_ENTRIES, REASON_ENTRIES, RuleCounter},
+    control::{ClockScale, Control, is_capturing},
+    counters::{Counter, Hook, INTERFACE_ENTRIES, REASON_ENTRIES, RuleCounter},
     event::Event,
     flow::{Bucket, Flow, FlowKey, Inserted, NewFlow, State, Table, flow_flags},
     image::Block,
@@ -22,9 +23,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::FakeDataplane;
 use crate::dataplane::{
-    AttachMode, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot, DataplaneError,
-    FlowTable, ImageDigest, Link, Listener, ModeReason, SlotStatus, SocketFlow, XdpMode,
-    flow_scan::FlowContext, image_digest,
+    AttachMode, AttachRequest, AttachedInterface, Bans, CaptureFilter, CapturedFrame, ClockReading,
+    CounterSnapshot, DataplaneError, FlowTable, ImageDigest, Link, Listener, ModeReason, SlotStatus,
+    SocketFlow, XdpMode, flow_scan::FlowContext, image_digest,
 };
 use crate::prefix_set::{HeapMemory, PrefixSets};
 
@@ -91,6 +92,8 @@ pub(super) struct Inner {
     pub(super) listeners: Vec<Listener>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) events_out: Option<mpsc::UnboundedReceiver<Event>>,
+    pub(super) captures: Option<(CaptureFilter, mpsc::UnboundedSender<CapturedFrame>)>,
+    pub(super) capture_counts: CaptureCounts,
     pub(super) changes: watch::Sender<u64>,
     pub(super) failing: BTreeSet<Operation>,
     pub(super) ends_flows_at_switch: bool,
@@ -139,6 +142,8 @@ impl FakeKernel {
             events,
             events_out: Some(events_out),
             changes: watch::Sender::new(0),
+            captures: None,
+            capture_counts: CaptureCounts::default(),
             failing: BTreeSet::new(),
             ends_flows_at_switch: false,
         })))
@@ -234,6 +239,37 @@ impl FakeKernel {
     pub fn send_event(&self, event: Event) {
         // Nobody may be reading; the kernel does not mind either.
         let _unread = self.lock().events.send(event);
+    }
+
+    /// Drops a packet; true where a capture is on that wants it.
+    pub fn drop_packet(&self, frame: CapturedFrame) -> bool {
+        let mut inner = self.lock();
+        if !is_capturing(inner.control.capture_until_ticks, inner.control.clock_cell_ticks) {
+            return false;
+        }
+        let hook = if frame.head.hook == Hook::Ingress as u8 {
+            Hook::Ingress
+        } else {
+            Hook::Egress
+        };
+        let Some((filter, packets)) = &inner.captures else {
+            return false;
+        };
+        let settings = filter.settings();
+        if !settings.is_some_and(|settings| settings.takes(&frame.head.cause, hook, frame.head.interface)) {
+            return false;
+        }
+        // Nobody may be reading; the kernel does not mind either.
+        let _unread = packets.send(frame);
+        inner.capture_counts.captured += 1;
+        true
+    }
+
+    /// Whether a capture is on.
+    #[must_use]
+    pub fn is_capturing(&self) -> bool {
+        let inner = self.lock();
+        is_capturing(inner.control.capture_until_ticks, inner.control.clock_cell_ticks)
     }
 
     /// Changes the counters.

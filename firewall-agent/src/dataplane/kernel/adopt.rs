@@ -156,6 +156,8 @@ fn adopt(
         programs,
         clock,
     };
+    // Whoever had captured has gone with the former agent.
+    session.end_capture();
     session.state.abi_version = ABI_VERSION;
     session.state.jiffies_per_second = clock.scale().jiffies_per_second;
     let mut adoption = Adoption {

@@ -13,11 +13,12 @@ use aya::{
 use bytemuck::{Pod, pod_read_unaligned};
 use firewall_common::{
     abi::names,
+    capture::CaptureCounts,
     counters::{Counter, INTERFACE_ENTRIES, REASON_ENTRIES, RuleCounter},
 };
 
 use super::{
-    maps::{Maps, map, typed},
+    maps::{Maps, map, open, typed},
     pins::Pins,
     sys::{self, ElementSizes},
 };
@@ -30,6 +31,7 @@ trait Sums: Pod {}
 impl Sums for Counter {}
 impl Sums for RuleCounter {}
 impl Sums for u64 {}
+impl Sums for CaptureCounts {}
 
 /// All counters; of rules the first `rules` numbers.
 pub(super) fn snapshot(maps: &Maps, rules: u16) -> Result<CounterSnapshot, DataplaneError> {
@@ -51,6 +53,13 @@ pub(super) fn snapshot(maps: &Maps, rules: u16) -> Result<CounterSnapshot, Datap
             .copied()
             .unwrap_or(0),
     })
+}
+
+/// What has become of the packets that captures wanted.
+pub(super) fn captures(pins: &Pins) -> Result<CaptureCounts, DataplaneError> {
+    let map = open(pins, names::CAPTURE_COUNTS)?;
+    let counts = read::<CaptureCounts>(map.fd().as_fd(), 1, names::CAPTURE_COUNTS)?;
+    Ok(counts.first().copied().unwrap_or_default())
 }
 
 /// Sets the counters of a rule to zero on every CPU.

@@ -132,6 +132,12 @@ impl MappedControl {
         unsafe { (&raw mut (*self.place()).bans).write_volatile(count) };
     }
 
+    /// Says until when dropped packets are captured; zero is not at all.
+    pub(super) fn write_capture(&self, until_ticks: u32) {
+        // SAFETY: as for reading; a word of four bytes is written in one go.
+        unsafe { (&raw mut (*self.place()).capture_until_ticks).write_volatile(until_ticks) };
+    }
+
     fn slot(&self, slot: u8) -> Option<*mut SlotControl> {
         let slot = usize::from(slot);
         (slot < SLOTS).then(|| {

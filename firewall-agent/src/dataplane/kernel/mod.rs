@@ -7,6 +7,7 @@ mod admin;
 mod adopt;
 mod attach;
 mod bans;
+mod capture;
 mod clock;
 mod counters;
 mod dry_run;
@@ -39,6 +40,7 @@ use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 use aya::maps::RingBuf;
 use firewall_common::{
     abi::{SLOTS, names},
+    capture::CaptureCounts,
     cell::Cell,
     counters::Hook,
     flow::FlowKey,
@@ -47,9 +49,9 @@ use firewall_common::{
 };
 
 use super::{
-    Admission, Adoption, AttachRequest, AttachedInterface, Bans, ClockReading, CounterSnapshot, Dataplane,
-    DataplaneError, EventStream, FlowView, Link, Listener, LoadedSlot, MapUsage, NetworkChanges, SlotImage,
-    SlotStatus, SocketFlow, Takeover, Unloaded,
+    Admission, Adoption, AttachRequest, AttachedInterface, Bans, CaptureFilter, CaptureStream, ClockReading,
+    CounterSnapshot, Dataplane, DataplaneError, EventStream, FlowView, Link, Listener, LoadedSlot, MapUsage,
+    NetworkChanges, SlotImage, SlotStatus, SocketFlow, Takeover, Unloaded,
 };
 use crate::{
     prefix_set::{Change, Members},
@@ -355,6 +357,27 @@ impl Dataplane for KernelDataplane {
             action: "wait for events",
             source,
         })
+    }
+
+    fn start_capture(
+        &mut self,
+        filter: &CaptureFilter,
+        time: Duration,
+    ) -> Result<CaptureStream, DataplaneError> {
+        self.session()?.start_capture(filter, time)
+    }
+
+    fn extend_capture(&mut self, time: Duration) -> Result<(), DataplaneError> {
+        self.session()?.extend_capture(time)
+    }
+
+    fn end_capture(&mut self) -> Result<(), DataplaneError> {
+        self.session()?.end_capture();
+        Ok(())
+    }
+
+    fn capture_counts(&self) -> Result<CaptureCounts, DataplaneError> {
+        counters::captures(&self.session()?.pins)
     }
 
     fn map_usage(&self) -> Result<Vec<MapUsage>, DataplaneError> {
