@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod engine;
 pub mod failpoint;
 pub mod import;
+pub mod learn;
 pub mod pcapng;
 pub mod policy;
 pub mod prefix_set;

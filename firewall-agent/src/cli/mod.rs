@@ -17,6 +17,7 @@ mod harmless;
 mod history;
 mod import;
 mod interrupt;
+mod learn;
 mod man;
 mod mode;
 mod output;
@@ -66,6 +67,7 @@ Examples:
   fwctl counters --watch
   fwctl doctor                               what is wrong here, and what to do about it
   fwctl events --follow --verdict drop
+  fwctl learn --for 10m -o learned.toml      a draft of a policy, from live traffic
   fwctl capture --for 30s -o dropped.pcapng  what tcpdump does not show, with rule and reason
   fwctl explain in tcp 203.0.113.7:51000 10.0.1.10:443
   fwctl replay web.pcap --policy web.toml --local 10.0.1.10
@@ -162,6 +164,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Shows packets that were logged, as they come or those of late.
     Events(events::Events),
+    /// Watches live traffic and drafts a policy from it, for you to edit.
+    Learn(learn::Learn),
     /// Writes dropped packets to a file, each with the rule and the reason.
     Capture(capture::Capture),
     /// Says why a packet passes or does not, by what is in force or by files.
@@ -243,6 +247,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Counters(command) => command.run(&mut agent, &mut output),
         Command::Doctor(command) => command.run(&mut agent, &mut output),
         Command::Events(command) => command.run(&mut agent, &mut output),
+        Command::Learn(command) => command.run(&mut agent, &mut output),
         Command::Capture(command) => command.run(&mut agent, &mut output),
         Command::Explain(command) => command.run(&mut agent, &mut output),
         Command::Replay(command) => command.run(&mut output),

@@ -328,7 +328,7 @@ impl Client {
         }
         Ok(match envelope.request {
             Request::EventFollow { filter, recent } => Wish::Events(filter, recent),
-            Request::Capture(_) => Wish::Stream(Box::new(envelope)),
+            Request::Capture(_) | Request::Learn(_) => Wish::Stream(Box::new(envelope)),
             _ => Wish::Answer(Box::new(envelope)),
         })
     }

@@ -40,6 +40,7 @@ impl Handler for Agent {
     fn stream(self: Arc<Self>, peer: &Peer, request: Request) -> Result<StreamReceiver, Failure> {
         match request {
             Request::Capture(wanted) => self.start_capture(&peer.actor, &wanted),
+            Request::Learn(wanted) => self.start_learning(&wanted),
             other => {
                 let message = format!("{} has one answer", other.name());
                 Err(Failure::new(FailureKind::BadRequest, message))
@@ -103,7 +104,7 @@ impl Agent {
             Request::Inspect {} => Response::Inspection(self.inspect()?),
             // The server follows; this is for who asks without one.
             Request::EventFollow { filter, recent } => Response::Events(self.follow(&filter, recent)?.0),
-            Request::Capture(_) => {
+            Request::Capture(_) | Request::Learn(_) => {
                 let message = "this has many answers, and a connection of its own";
                 return Err(Failure::new(FailureKind::BadRequest, message));
             }

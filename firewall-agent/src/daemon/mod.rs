@@ -28,6 +28,7 @@ mod intent;
 mod judgement;
 mod kernel;
 mod known_file;
+mod learn;
 mod lists;
 mod lockout;
 mod log;

@@ -12,6 +12,7 @@ mod explain;
 mod history;
 mod interfaces;
 mod large;
+mod learn;
 mod lifecycle;
 mod lists;
 mod policies;

@@ -13,6 +13,7 @@ mod failure;
 mod flow;
 mod history;
 mod inspection;
+mod learn;
 mod mode;
 mod plan;
 mod rule;
@@ -37,6 +38,7 @@ pub use failure::{Failure, FailureKind, FileDifference, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, FlowSort, Flows, FlowsDeleted};
 pub use history::{HistoryEntry, HistoryFault, HistoryList, HistoryVerdict, Rollback};
 pub use inspection::{Inspection, InterfaceInspection};
+pub use learn::{Learn, Learned, Listening, SeenConnection};
 pub use mode::ModeChanged;
 pub use plan::{
     Difference, FlowGroup, ListDifference, ListenerChange, ManagedVerdict, Plan, RecentFlows, RuleDifference,
@@ -235,6 +237,8 @@ pub enum Request {
     /// Dropped packets, bytes and all, as they come, until the client goes away. No other request can follow on the
     /// connection.
     Capture(Capture),
+    /// Live traffic, as it is seen, until the client goes away. No other request can follow on the connection.
+    Learn(Learn),
     /// Why a packet passes or does not, by what is in force; changes nothing.
     Explain(Box<Question>),
 }
@@ -277,6 +281,7 @@ impl Request {
             | Self::Inspect {}
             | Self::EventFollow { .. }
             | Self::Capture(_)
+            | Self::Learn(_)
             | Self::Explain(_) => false,
         }
     }
@@ -324,6 +329,7 @@ impl Request {
             Self::Inspect {} => "inspect",
             Self::EventFollow { .. } => "event-follow",
             Self::Capture(_) => "capture",
+            Self::Learn(_) => "learn",
             Self::Explain(_) => "explain",
         }
     }
@@ -395,6 +401,8 @@ pub enum Response {
     Events(Events),
     /// To [`Request::Capture`], again and again.
     Captures(Captures),
+    /// To [`Request::Learn`], again and again.
+    Learned(Learned),
     /// To [`Request::Explain`].
     Explanation(Box<Explanation>),
 }

@@ -1,0 +1,8 @@
+//! A policy drafted from what was seen of live traffic, for an operator to edit.
+
+mod draft;
+mod observations;
+mod sources;
+
+pub use draft::{Draft, draft};
+pub use observations::{Observations, Service};
