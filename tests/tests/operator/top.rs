@@ -31,6 +31,12 @@ fn a_picture_of_a_live_agent_shows_rates_drops_and_sources() {
         "{figures}"
     );
     assert_eq!(figures["sources"][0][0], STRANGER, "{figures}");
+    // Also what others have changed before it began to look.
+    site.said("pause 1s -m because");
+    site.said("pause off");
+    let changes = &site.json("top --once")["changes"];
+    assert_eq!(changes[1]["why"], "because", "{changes}");
+    assert_eq!(changes[2]["revision"], 1, "{changes}");
     let no_terminal = site.fwctl("top");
     assert_eq!(no_terminal.code, Some(2));
     assert!(no_terminal.stderr.contains("--once"), "{no_terminal:?}");

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use serde::Serialize;
 
 use super::rates::{ReasonRate, RuleRate, Sample, drops, rules};
-use crate::control::protocol::{EventInfo, Events};
+use crate::control::protocol::{EventInfo, Events, HistoryEntry};
 
 /// How long an event counts, in seconds.
 const EVENT_SECONDS: f64 = 60.0;
@@ -57,7 +57,15 @@ pub(super) enum Wish {
     Quit,
     /// The text of this rule.
     Rule(String),
+    /// A ban, for good where it says no time.
+    Ban {
+        address: String,
+        seconds: Option<u64>,
+    },
 }
+
+/// How long a ban from here lasts, unless it is for good.
+pub(super) const BAN_SECONDS: u64 = 3600;
 
 /// How often something was seen in logged packets.
 pub(super) type Seen = (String, usize);
@@ -81,6 +89,16 @@ pub(super) struct App {
     pub(super) is_paused: bool,
     pub(super) shows_ports: bool,
     pub(super) selected: usize,
+    /// Whether a source is chosen, and not a rule.
+    pub(super) chooses_source: bool,
+    pub(super) selected_source: usize,
+    /// Of the logged packets of the rule that is shown.
+    pub(super) selected_event: usize,
+    pub(super) shows_changes: bool,
+    /// The address that is to be banned, if the answer is yes.
+    pub(super) asks_ban: Option<String>,
+    /// What has come of the last wish.
+    pub(super) said: Option<String>,
     /// The rule that everything is shown of.
     pub(super) detail: Option<String>,
     pub(super) detail_text: Option<String>,
@@ -94,6 +112,8 @@ pub(super) struct Figures {
     drops: Vec<ReasonRate>,
     sources: Vec<Seen>,
     ports: Vec<Seen>,
+    /// The latest first.
+    changes: Vec<HistoryEntry>,
     generation: Option<u32>,
 }
 
@@ -111,6 +131,12 @@ impl App {
             is_paused: false,
             shows_ports: false,
             selected: 0,
+            chooses_source: false,
+            selected_source: 0,
+            selected_event: 0,
+            shows_changes: false,
+            asks_ban: None,
+            said: None,
             detail: None,
             detail_text: None,
             trouble: None,
@@ -146,7 +172,14 @@ impl App {
     }
 
     pub(super) fn keep_selected(&mut self) {
-        self.selected = self.selected.min(self.rules().len().saturating_sub(1));
+        let last = |count: usize| count.saturating_sub(1);
+        self.selected = self.selected.min(last(self.rules().len()));
+        self.selected_source = self.selected_source.min(last(self.sources().len()));
+        let events = self
+            .detail
+            .as_ref()
+            .map_or(0, |rule| self.events_of(rule).count());
+        self.selected_event = self.selected_event.min(last(events));
     }
 
     pub(super) fn now(&self) -> Option<&Sample> {
@@ -209,12 +242,33 @@ impl App {
         events.filter(move |event| event.rule.as_deref() == Some(rule))
     }
 
+    /// The source that is chosen: of the logged packet where a rule is shown, else among the sources.
+    pub(super) fn chosen_source(&self) -> Option<String> {
+        if let Some(rule) = &self.detail {
+            let event = self.events_of(rule).nth(self.selected_event)?;
+            return event.source.map(|source| source.to_string());
+        }
+        if !self.chooses_source || self.shows_ports || self.shows_changes {
+            return None;
+        }
+        let sources = self.sources();
+        sources
+            .get(self.selected_source)
+            .map(|(source, _)| source.clone())
+    }
+
+    /// What has changed, the latest first.
+    pub(super) fn changes(&self) -> impl Iterator<Item = &HistoryEntry> {
+        self.now.iter().flat_map(|now| now.history.iter().rev())
+    }
+
     pub(super) fn figures(&self) -> Figures {
         Figures {
             rules: self.rules(),
             drops: self.drops(),
             sources: self.sources(),
             ports: self.ports(),
+            changes: self.changes().cloned().collect(),
             generation: self.now.as_ref().map(|now| now.status.generation),
         }
     }

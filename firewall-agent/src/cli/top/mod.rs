@@ -28,7 +28,7 @@ use super::{
     output::{Exit, Output, write},
     span::Span,
 };
-use crate::control::protocol::Request;
+use crate::control::protocol::{NewBan, Request, Response};
 
 const EXAMPLES: &str = "\
 Keys:
@@ -36,11 +36,16 @@ Keys:
   s          sort by the next column Enter     everything about the rule; Esc goes back
   /          show rules whose name has these letters; Enter ends, Esc forgets
   p          pause and go on         c         sources or ports of logged packets
+  Tab        choose a source         b         ban the source, after a question
+  h          recent changes
 
 Examples:
   fwctl top
   fwctl top --once            one picture of 80 columns, for scripts and tickets
   fwctl top --once --json     its figures
+
+A rule in detail lists its logged packets: choose one to ban its source. Bans are those of `fwctl ban`; the agent says
+what has come of them in the last line. Changes are those of `fwctl history`.
 
 Sources and ports are those of logged packets (see `fwctl events`), of the last minute.
 
@@ -48,6 +53,12 @@ Exit codes: 0 done; 2 the command line is wrong, or this is no terminal; 3 no ag
 
 /// How long a key may wait for the next look.
 const KEY_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Changes that are shown.
+const CHANGES: usize = 20;
+
+/// What a ban from here says of itself.
+const BAN_REASON: &str = "from fwctl top";
 
 /// The size of the picture that is printed.
 const PICTURE: (u16, u16) = (80, 24);
@@ -94,7 +105,9 @@ impl Top {
 fn sample(agent: &mut Agent, started: Instant) -> Result<Sample, CliError> {
     let status = expect_response!(agent, Request::Status {}, Status);
     let counters = expect_response!(agent, Request::Counters {}, Counters);
+    let history = expect_response!(agent, Request::History { limit: CHANGES }, History);
     Ok(Sample {
+        history: history.entries,
         seconds: started.elapsed().as_secs_f64(),
         status: *status,
         counters,
@@ -150,10 +163,11 @@ fn dashboard(
                     let request = Request::RuleShow { name };
                     // The rule may be gone, or be a default.
                     app.detail_text = match agent.ask(request) {
-                        Ok(crate::control::protocol::Response::Rule(rule)) => Some(rule.text),
+                        Ok(Response::Rule(rule)) => Some(rule.text),
                         _ => None,
                     };
                 }
+                Wish::Ban { address, seconds } => app.said = Some(ban(agent, address, seconds)),
                 Wish::Nothing => {}
             }
         }
@@ -165,5 +179,26 @@ fn dashboard(
                 Err(error) => app.trouble = Some(error.to_string()),
             }
         }
+    }
+}
+
+/// Bans an address; returns what has come of it.
+fn ban(agent: &mut Agent, address: String, seconds: Option<u64>) -> String {
+    let request = Request::Ban(NewBan {
+        addresses: vec![address],
+        seconds,
+        reason: Some(BAN_REASON.to_owned()),
+    });
+    match agent.ask(request) {
+        Ok(Response::BansChanged(changed)) => {
+            let mut said = changed.changes;
+            said.extend(changed.remarks);
+            if said.is_empty() {
+                return "it was banned already".to_owned();
+            }
+            said.join("; ")
+        }
+        Ok(_) => CliError::UnexpectedReply.to_string(),
+        Err(error) => format!("not banned: {error}"),
     }
 }

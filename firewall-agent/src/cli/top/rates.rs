@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::control::protocol::{Counters, Packets, Status};
+use crate::control::protocol::{Counters, HistoryEntry, Packets, Status};
 
 /// What was seen at one moment.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub(super) struct Sample {
     pub(super) seconds: f64,
     pub(super) status: Status,
     pub(super) counters: Counters,
+    /// The newest entries of the history, oldest first.
+    pub(super) history: Vec<HistoryEntry>,
 }
 
 /// A rule and what it decides in a second.

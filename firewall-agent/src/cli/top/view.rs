@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cli::output::bytes,
-    control::protocol::{EventInfo, Status},
+    control::protocol::{EventInfo, HistoryEntry, Status},
 };
 
 /// Draws everything.
@@ -59,7 +59,7 @@ fn header(frame: &mut Frame<'_>, app: &App, area: Rect) {
         status.generation,
         flows(status)
     )));
-    let second = change(status);
+    let second = change(app, status);
     frame.render_widget(Paragraph::new(vec![Line::from(first), Line::from(second)]), area);
 }
 
@@ -78,20 +78,7 @@ fn flows(status: &Status) -> String {
 }
 
 /// The latest change, in a line.
-fn change(status: &Status) -> String {
-    let revision = status.revision.as_ref().map(|revision| {
-        let why = revision
-            .why
-            .as_ref()
-            .map(|why| format!(", {why}"))
-            .unwrap_or_default();
-        format!(
-            "revision {} of {} by {}{why}",
-            revision.number,
-            revision.created.strftime("%Y-%m-%d %H:%M:%S"),
-            revision.by.user.as_deref().unwrap_or("an unknown user"),
-        )
-    });
+fn change(app: &App, status: &Status) -> String {
     let failed = status
         .last_reload
         .as_ref()
@@ -102,17 +89,41 @@ fn change(status: &Status) -> String {
     } else {
         ""
     };
+    let latest = app.changes().next().map(|one| {
+        let [at, what, who, why] = words(one);
+        format!("{what} of {at} by {who}{why}")
+    });
     format!(
         "{}{pending}{}",
-        revision.unwrap_or_else(|| "no revision".to_owned()),
+        latest.unwrap_or_else(|| "no change on record".to_owned()),
         failed.unwrap_or_default()
     )
+}
+
+/// When, what, who and why.
+fn words(one: &HistoryEntry) -> [String; 4] {
+    let (entry, record) = (&one.entry, &one.entry.record);
+    let cause = record.cause.map_or(record.event.name(), |cause| cause.name());
+    let what = match record.revision {
+        Some(revision) => format!("revision {revision}"),
+        None => cause.to_owned(),
+    };
+    let why = match (&record.why, record.revision) {
+        (Some(why), _) => format!(", {}", why.escape_debug()),
+        (None, Some(_)) => format!(", {cause}"),
+        (None, None) => String::new(),
+    };
+    let at = entry.at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    [at, what, record.by.describe(), why]
 }
 
 fn overview(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let [upper, lower] =
         Layout::vertical([Constraint::Percentage(58), Constraint::Percentage(42)]).areas(area);
     rules(frame, app, upper);
+    if app.shows_changes {
+        return changes(frame, app, lower);
+    }
     let [left, right] = Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)])
         .spacing(2)
         .areas(lower);
@@ -160,7 +171,7 @@ fn rules(frame: &mut Frame<'_>, app: &App, area: Rect) {
         .header(heading)
         .block(block(title))
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
-    let mut state = TableState::new().with_selected(Some(app.selected));
+    let mut state = TableState::new().with_selected((!app.chooses_source).then_some(app.selected));
     frame.render_stateful_widget(table, area, &mut state);
 }
 
@@ -222,8 +233,25 @@ fn seen(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let rows = seen
         .iter()
         .map(|(name, count)| Row::new([Cell::new(&**name), number(count.to_string())]));
-    let table = Table::new(rows, [Constraint::Min(10), Constraint::Length(6)]).block(block(title.to_owned()));
-    frame.render_widget(table, area);
+    let table = Table::new(rows, [Constraint::Min(10), Constraint::Length(6)])
+        .block(block(title.to_owned()))
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+    let is_chosen = app.chooses_source && !app.shows_ports;
+    let mut state = TableState::new().with_selected(is_chosen.then_some(app.selected_source));
+    frame.render_stateful_widget(table, area, &mut state);
+}
+
+/// What has changed, the latest first.
+fn changes(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let lines = app.changes().map(|one| {
+        let [at, what, who, why] = words(one);
+        Line::from(format!("{at}  {what:<13} {who}{why}"))
+    });
+    let lines: Vec<Line<'_>> = lines.collect();
+    frame.render_widget(
+        Paragraph::new(lines).block(block(" recent changes ".to_owned())),
+        area,
+    );
 }
 
 fn detail(frame: &mut Frame<'_>, app: &App, rule: &str, area: Rect) {
@@ -248,36 +276,56 @@ fn detail(frame: &mut Frame<'_>, app: &App, rule: &str, area: Rect) {
         lines.push(Line::default());
     }
     lines.push(Line::styled("logged packets, the latest first", bold()));
-    lines.extend(app.events_of(rule).take(usize::from(area.height)).map(logged));
+    let room = usize::from(area.height).saturating_sub(lines.len() + 1).max(1);
+    // As many as there is room for, the chosen one among them.
+    let first = (app.selected_event + 1).saturating_sub(room);
+    let events = app.events_of(rule).enumerate().skip(first).take(room);
+    lines.extend(events.map(|(number, event)| logged(event, number == app.selected_event)));
     frame.render_widget(Paragraph::new(lines).block(block(format!(" {rule} "))), area);
 }
 
-fn logged(event: &EventInfo) -> Line<'_> {
-    Line::from(format!(
+fn logged(event: &EventInfo, is_chosen: bool) -> Line<'_> {
+    let style = if is_chosen {
+        Style::new().add_modifier(Modifier::REVERSED)
+    } else {
+        Style::new()
+    };
+    let text = format!(
         "{} {:<6} {} {}",
         event.at.strftime("%H:%M:%S"),
         event.verdict,
         event.interface,
         event.packet
-    ))
+    );
+    Line::styled(text, style)
 }
 
 fn footer(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let reversed = Style::new().add_modifier(Modifier::REVERSED);
+    if let Some(address) = &app.asks_ban {
+        let question = format!("ban {address} for an hour?  y yes  g for good  any other key: no");
+        return frame.render_widget(Paragraph::new(Line::styled(question, reversed)), area);
+    }
+    if let Some(said) = &app.said {
+        return frame.render_widget(Paragraph::new(Line::styled(said.clone(), bold())), area);
+    }
     let line = match (&app.trouble, app.is_paused) {
         (Some(trouble), _) => Line::styled(
             format!("the agent is not heard: {trouble}"),
             coloured(app, Color::Red).add_modifier(Modifier::BOLD),
         ),
-        (None, true) => Line::styled("PAUSED  p goes on", Style::new().add_modifier(Modifier::REVERSED)),
-        (None, false) if app.detail.is_some() => Line::from("Esc back  q quit"),
+        (None, true) => Line::styled("PAUSED  p goes on", reversed),
+        (None, false) if app.detail.is_some() => {
+            Line::from("Esc back  Up/Down packet  b ban its source  q quit")
+        }
         (None, false) => {
             let lost = if app.lost > 0 {
-                format!("  {} events lost", app.lost)
+                format!("  {} lost", app.lost)
             } else {
                 String::new()
             };
             Line::from(format!(
-                "q quit  s sort  / filter  p pause  Enter rule  c sources/ports{lost}"
+                "q quit  s sort  / find  p pause  Enter rule  c ports  h changes  b ban{lost}"
             ))
         }
     };

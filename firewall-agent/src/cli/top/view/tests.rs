@@ -14,7 +14,7 @@ use super::{
     draw, text,
 };
 use crate::control::protocol::{
-    Counters, Enforcing, EventInfo, Events, Packets, ReasonCounts, RuleCounts, Status, TableUse,
+    Counters, Enforcing, EventInfo, Events, HistoryEntry, Packets, ReasonCounts, RuleCounts, Status, TableUse,
 };
 
 fn rule(name: &str, action: &str, packets: u64) -> RuleCounts {
@@ -41,6 +41,7 @@ fn sample(seconds: f64, factor: u64) -> Sample {
     };
     Sample {
         seconds,
+        history: history(),
         status: Status {
             agent_version: "0.1.0".to_owned(),
             pid: 1,
@@ -70,6 +71,17 @@ fn sample(seconds: f64, factor: u64) -> Sample {
             interfaces: Vec::new(),
         },
     }
+}
+
+fn history() -> Vec<HistoryEntry> {
+    let texts = [
+        r#"{"number":1,"at":"2026-11-21T08:00:00Z","event":"revision","revision":1,"cause":"first-start",
+            "by":{"uid":0,"user":"firewall-agent"},"previous":"","hash":""}"#,
+        r#"{"number":2,"at":"2026-11-21T09:00:00Z","event":"panic",
+            "by":{"uid":1000,"user":"alex"},"why":"what is this","previous":"","hash":""}"#,
+    ];
+    let entries = texts.map(|text| serde_json::from_str(text).expect("an entry"));
+    entries.to_vec()
 }
 
 fn status() -> Status {
@@ -226,4 +238,64 @@ fn without_colour_there_is_none() {
     };
     assert!(with_colour(true));
     assert!(!with_colour(false));
+}
+
+#[test]
+fn a_source_is_banned_after_a_question_and_not_without_a_yes() {
+    let mut app = app();
+    assert_eq!(key(&mut app, KeyCode::Char('b')), Wish::Nothing);
+    assert!(
+        picture(&app, 80, 24).contains("choose a source first"),
+        "no source is chosen"
+    );
+    key(&mut app, KeyCode::Tab);
+    assert_eq!(key(&mut app, KeyCode::Char('b')), Wish::Nothing, "it asks");
+    assert!(picture(&app, 80, 24).contains("ban 203.0.113.7 for an hour?  y yes"));
+    assert_eq!(key(&mut app, KeyCode::Enter), Wish::Nothing);
+    assert!(picture(&app, 80, 24).contains("203.0.113.7 is not banned"));
+    key(&mut app, KeyCode::Down);
+    for (yes, seconds) in [('y', Some(3600)), ('g', None)] {
+        key(&mut app, KeyCode::Char('b'));
+        let address = "198.51.100.9".to_owned();
+        assert_eq!(key(&mut app, KeyCode::Char(yes)), Wish::Ban { address, seconds });
+    }
+    app.said = Some("banned 198.51.100.9 for good".to_owned());
+    assert!(picture(&app, 80, 24).contains("banned 198.51.100.9 for good"));
+    assert_eq!(
+        key(&mut app, KeyCode::Char('y')),
+        Wish::Nothing,
+        "it asks no longer"
+    );
+    assert_eq!(app.said, None);
+
+    // Of ports nobody can be banned; of a rule's packets the source of the chosen one.
+    key(&mut app, KeyCode::Char('c'));
+    key(&mut app, KeyCode::Char('b'));
+    assert_eq!(app.asks_ban, None);
+    key(&mut app, KeyCode::Enter);
+    key(&mut app, KeyCode::Down);
+    key(&mut app, KeyCode::Char('b'));
+    assert_eq!(
+        app.asks_ban.as_deref(),
+        Some("203.0.113.7"),
+        "the second latest packet"
+    );
+}
+
+#[test]
+fn recent_changes_are_those_of_the_history() {
+    let mut app = app();
+    let before = picture(&app, 80, 24);
+    assert!(
+        before.contains("of 2026-11-21 09:00:00 by alex, what is this"),
+        "{before}"
+    );
+    assert!(!before.contains("recent changes"));
+    key(&mut app, KeyCode::Char('h'));
+    insta::assert_snapshot!(picture(&app, 80, 24));
+    app.take(Sample {
+        history: Vec::new(),
+        ..sample(3.0, 2)
+    });
+    assert!(picture(&app, 80, 24).contains("no change on record"));
 }
