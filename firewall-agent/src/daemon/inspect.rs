@@ -3,11 +3,16 @@
 use aya::programs::{SchedClassifier, tc::TcAttachType};
 use firewall_common::cell::Cell;
 
-use super::{agent::Agent, in_force::InForce, kernel::Kernel, report::kernel_failure};
+use super::{
+    agent::Agent,
+    in_force::InForce,
+    kernel::{Kernel, needs_vlan_tags},
+    report::kernel_failure,
+};
 use crate::{
     compile::compile,
     control::protocol::{Enforcing, Failure, Inspection, InterfaceInspection},
-    dataplane::{DataplaneError, Link, image_digest},
+    dataplane::{DataplaneError, Link, image_digest, vlan_offload},
 };
 
 impl Agent {
@@ -20,6 +25,7 @@ impl Agent {
         Ok(Inspection {
             is_image_intact: is_image_intact(&kernel, &in_force).map_err(failed)?,
             interfaces: interfaces(&kernel).map_err(failed)?,
+            needs_vlan_tags: needs_vlan_tags(&in_force.policy),
             lost_events: counters.lost_events,
             has_management_sources: !in_force.policy.failsafe.management_sources.is_empty(),
         })
@@ -63,15 +69,17 @@ fn interfaces(kernel: &Kernel) -> Result<Vec<InterfaceInspection>, DataplaneErro
             mode: own.map(|own| own.mode.to_string()),
             xdp_program: link.xdp_program,
             xdp_mode: link.xdp_mode.map(|mode| mode.to_string()),
-            egress_programs: egress_programs(&link.name),
+            egress_programs: programs(&link.name, TcAttachType::Egress),
+            ingress_programs: programs(&link.name, TcAttachType::Ingress),
+            vlan_offload: vlan_offload(&link.name).ok(),
         }
     };
     Ok(links.iter().filter(|link| !link.loopback).map(inspect).collect())
 }
 
 /// The kernel has tcx from 6.6 on.
-fn egress_programs(name: &str) -> Option<Vec<String>> {
-    let (_, programs) = SchedClassifier::query_tcx(name, TcAttachType::Egress).ok()?;
+fn programs(name: &str, side: TcAttachType) -> Option<Vec<String>> {
+    let (_, programs) = SchedClassifier::query_tcx(name, side).ok()?;
     let names = programs
         .iter()
         .map(|program| program.name_as_str().unwrap_or("?").to_owned());

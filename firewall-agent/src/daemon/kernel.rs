@@ -669,6 +669,20 @@ impl Enforced {
     }
 }
 
+/// Whether a policy goes by VLAN tags, or answers packets that may have one: a rule names VLANs, or something rejects
+/// what comes in.
+pub(super) fn needs_vlan_tags(policy: &ValidPolicy) -> bool {
+    let rejects =
+        |direction: Direction, action: Action| direction != Direction::Out && action == Action::Reject;
+    let defaults = &policy.settings.defaults;
+    rejects(Direction::In, defaults.input)
+        || rejects(Direction::Forward, defaults.forward)
+        || policy
+            .rules
+            .iter()
+            .any(|rule| rule.matches.vlans.is_some() || rejects(rule.direction, rule.action))
+}
+
 /// What [`reconcile`] has to know.
 struct Attachment<'a> {
     enforced: &'a mut Enforced,
@@ -685,16 +699,7 @@ impl Wanted for Attachment<'_> {
     }
 
     fn needs_vlan_tags(&self) -> bool {
-        let policy = &self.enforced.policy;
-        let rejects =
-            |direction: Direction, action: Action| direction != Direction::Out && action == Action::Reject;
-        let defaults = &policy.settings.defaults;
-        rejects(Direction::In, defaults.input)
-            || rejects(Direction::Forward, defaults.forward)
-            || policy
-                .rules
-                .iter()
-                .any(|rule| rule.matches.vlans.is_some() || rejects(rule.direction, rule.action))
+        needs_vlan_tags(&self.enforced.policy)
     }
 
     fn prepare(

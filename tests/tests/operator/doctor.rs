@@ -42,6 +42,37 @@ fn drift_is_found_between_files_agent_and_kernel() {
         "{all}"
     );
 
+    assert!(
+        all.contains("bytes reach XDP whole") && all.contains("eth0: the policy needs no VLAN tags"),
+        "{all}"
+    );
+
+    // The agent switches the offload off for a policy that goes by tags; somebody switches it on again.
+    let tagged = "\n[[rule]]\nname = \"tagged\"\nallow = \"tcp/8443\"\nfrom = \"any\"\nvlan = 10\n";
+    site.write("web.toml", &format!("{WEB}{tagged}"));
+    site.said("reload");
+    assert_eq!(weighty(&site, "interface"), [""; 0]);
+    assert!(
+        site.fwctl("doctor --all")
+            .stdout
+            .contains("eth0: VLAN tags reach the programs")
+    );
+    let mut ethtool = site.server.command("ethtool");
+    let switched = ethtool.args(["-K", "eth0", "rxvlan", "on"]).status();
+    assert!(switched.expect("ethtool is installed").success());
+    let offload = weighty(&site, "interface");
+    assert!(
+        offload.len() == 1 && offload[0].contains("the device takes VLAN tags off"),
+        "{offload:?}"
+    );
+    site.write("web.toml", WEB);
+    site.said("reload");
+    assert_eq!(
+        weighty(&site, "interface"),
+        [""; 0],
+        "nothing needs them any more"
+    );
+
     site.write("web.toml", &format!("{WEB}\n# more\n"));
     let drift = weighty(&site, "drift");
     assert!(

@@ -140,14 +140,19 @@ fn interface(interface: &InterfaceStatus) -> Vec<Finding> {
             ),
         ));
     }
-    let large = mtu(name).filter(|mtu| *mtu > LARGEST_WHOLE_FRAME && interface.mode == "native");
-    found.extend(large.map(|mtu| {
-        let finding = format!("{name}: frames of up to {mtu} bytes reach XDP in pieces");
-        Finding::new("interface", Level::Note, finding).advice(
-            "headers are always in the first piece; a driver that cannot do it refuses to attach, see `fwctl status`",
-        )
-    }));
+    found.extend(mtu(name).map(|mtu| frames(name, &interface.mode, mtu)));
     found
+}
+
+fn frames(name: &str, mode: &str, mtu: u32) -> Finding {
+    if mtu <= LARGEST_WHOLE_FRAME || mode != "native" {
+        let finding = format!("{name}: frames of up to {mtu} bytes reach XDP whole");
+        return Finding::new("interface", Level::Good, finding);
+    }
+    let finding = format!("{name}: frames of up to {mtu} bytes reach XDP in pieces");
+    Finding::new("interface", Level::Note, finding).advice(
+        "headers are always in the first piece; a driver that cannot do it refuses to attach, see `fwctl status`",
+    )
 }
 
 fn mtu(name: &str) -> Option<u32> {
@@ -178,6 +183,11 @@ pub(super) fn of_inspection(inspection: &Inspection) -> Vec<Finding> {
         .advice("systemctl restart firewall-agent; it loads the policy anew, and filtering goes on meanwhile")
     }));
     found.extend(inspection.interfaces.iter().flat_map(programs));
+    let filtered = inspection
+        .interfaces
+        .iter()
+        .filter(|interface| interface.is_filtered);
+    found.extend(filtered.map(|interface| vlan_offload(interface, inspection.needs_vlan_tags)));
     if !inspection.has_management_sources {
         found.push(
             Finding::new(
@@ -193,6 +203,39 @@ pub(super) fn of_inspection(inspection: &Inspection) -> Vec<Finding> {
         found.push(Finding::new("table", Level::Note, finding).advice("let rules log less: `log = \"1/s\"`"));
     }
     found
+}
+
+/// Whether tags reach the programs that need them.
+fn vlan_offload(interface: &InterfaceInspection, is_needed: bool) -> Finding {
+    let name = &interface.name;
+    match (is_needed, interface.vlan_offload) {
+        (true, Some(true)) => {
+            let finding = format!(
+                "{name}: the device takes VLAN tags off before XDP sees them, and the policy names VLANs or rejects packets that may have one"
+            );
+            Finding::new("interface", Level::Problem, finding).advice(format!(
+                "ethtool -K {name} rxvlan off; where the driver refuses, filter the VLAN interfaces and not {name}"
+            ))
+        }
+        (true, None) => {
+            let finding = format!(
+                "{name}: the device does not say whether it takes VLAN tags off, which the policy needs"
+            );
+            Finding::new("interface", Level::Note, finding).advice(format!(
+                "ethtool -k {name} | grep rx-vlan-offload: it has to be off"
+            ))
+        }
+        (true, Some(false)) => Finding::new(
+            "interface",
+            Level::Good,
+            format!("{name}: VLAN tags reach the programs"),
+        ),
+        (false, _) => Finding::new(
+            "interface",
+            Level::Good,
+            format!("{name}: the policy needs no VLAN tags, so the device may take them off"),
+        ),
+    }
 }
 
 /// What is on an interface beside the agent's programs, and whether those are there.
@@ -232,6 +275,21 @@ fn programs(interface: &InterfaceInspection) -> Vec<Finding> {
                 .advice("what passes here goes on to them; see `bpftool net show`"),
         );
     }
+    let before: Vec<&str> = interface
+        .ingress_programs
+        .iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    if interface.is_filtered && !before.is_empty() {
+        let finding = format!(
+            "{name}: tcx programs see incoming packets after XDP, and may drop what has passed: {}",
+            before.join(", ")
+        );
+        found.push(Finding::new("interface", Level::Note, finding).advice(
+            "where a packet is missing that `fwctl explain` lets in, look there: `bpftool net show`",
+        ));
+    }
     found
 }
 
@@ -247,6 +305,8 @@ mod tests {
             xdp_program: Some(7),
             xdp_mode: Some("native".to_owned()),
             egress_programs: Some(vec![EGRESS_PROGRAM.to_owned()]),
+            ingress_programs: Some(Vec::new()),
+            vlan_offload: Some(false),
         };
         change(&mut interface);
         programs(&interface).iter().map(|finding| finding.level).collect()
@@ -269,6 +329,50 @@ mod tests {
             [Level::Note]
         );
         assert_eq!(inspected(|it| it.egress_programs = None), []);
+        assert_eq!(
+            inspected(|it| it.ingress_programs = Some(vec!["cil_from_netdev".to_owned()])),
+            [Level::Note]
+        );
+        assert_eq!(
+            inspected(|it| (it.is_filtered, it.mode, it.xdp_program) = (false, None, None)),
+            [],
+            "what is not filtered is nobody's business"
+        );
+    }
+
+    #[test]
+    fn tags_that_the_device_takes_off_are_a_problem_only_where_they_are_needed() {
+        let finding = |is_needed, vlan_offload_is| {
+            let interface = InterfaceInspection {
+                name: "eth0".to_owned(),
+                is_filtered: true,
+                mode: None,
+                xdp_program: None,
+                xdp_mode: None,
+                egress_programs: None,
+                ingress_programs: None,
+                vlan_offload: vlan_offload_is,
+            };
+            vlan_offload(&interface, is_needed)
+        };
+        let problem = finding(true, Some(true));
+        assert_eq!(problem.level, Level::Problem);
+        assert!(
+            problem
+                .advice
+                .is_some_and(|advice| advice.starts_with("ethtool -K eth0 rxvlan off"))
+        );
+        assert_eq!(finding(true, None).level, Level::Note);
+        assert_eq!(finding(true, Some(false)).level, Level::Good);
+        assert_eq!(finding(false, Some(true)).level, Level::Good);
+    }
+
+    #[test]
+    fn large_frames_are_told_of_where_they_come_in_pieces() {
+        assert_eq!(frames("eth0", "native", 1500).level, Level::Good);
+        assert_eq!(frames("eth0", "generic", 9000).level, Level::Good);
+        let large = frames("eth0", "native", 9000);
+        assert!(large.level == Level::Note && large.advice.is_some());
     }
 
     #[test]
@@ -276,6 +380,7 @@ mod tests {
         let inspection = |is_image_intact| Inspection {
             is_image_intact,
             interfaces: Vec::new(),
+            needs_vlan_tags: true,
             lost_events: 0,
             has_management_sources: true,
         };

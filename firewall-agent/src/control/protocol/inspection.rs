@@ -21,6 +21,12 @@ pub struct InterfaceInspection {
     /// Names of the tcx programs for outgoing packets, in order; none where the kernel cannot be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress_programs: Option<Vec<String>>,
+    /// Names of the tcx programs for incoming packets, which see what XDP has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress_programs: Option<Vec<String>>,
+    /// Whether the device takes VLAN tags off before XDP sees them; none where it cannot be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan_offload: Option<bool>,
 }
 
 /// What the kernel holds against what it should hold.
@@ -33,6 +39,9 @@ pub struct Inspection {
     pub interfaces: Vec<InterfaceInspection>,
     /// Log events that found no room on their way.
     pub lost_events: u64,
+    /// Whether the policy in force goes by VLAN tags, or answers packets that may have one.
+    #[serde(default)]
+    pub needs_vlan_tags: bool,
     /// Whether the failsafe lets anybody in.
     pub has_management_sources: bool,
 }

@@ -78,6 +78,11 @@ fn flags(interface: &str) -> io::Result<u32> {
     Ok(value.data)
 }
 
+/// Whether receive VLAN offload is on.
+pub(crate) fn vlan_offload(interface: &str) -> io::Result<bool> {
+    Ok(flags(interface)? & ETH_FLAG_RXVLAN != 0)
+}
+
 /// Switches receive VLAN offload on or off; returns whether that was a change.
 pub(super) fn set_vlan_offload(interface: &str, on: bool) -> io::Result<bool> {
     let before = flags(interface)?;
