@@ -14,6 +14,7 @@ pub mod bpffs;
 pub mod engine;
 pub mod frames;
 pub mod host;
+pub mod json_schema;
 pub mod map_contents;
 pub mod mounts;
 pub mod netns;

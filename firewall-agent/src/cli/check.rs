@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, path::PathBuf, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -47,8 +48,8 @@ pub(super) struct Check {
 }
 
 /// What `--json` prints.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Report {
     files: Vec<String>,
     /// Hosts and roles that a policy was resolved for.
     targets: Vec<String>,

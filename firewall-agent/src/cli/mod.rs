@@ -27,6 +27,7 @@ mod progress;
 mod reload;
 mod replay;
 mod rule;
+mod schema;
 mod set;
 mod shadow;
 mod span;
@@ -176,6 +177,8 @@ enum Command {
     Top(top::Top),
     /// Writes the rules of nftables or iptables as a policy; needs no root and no agent.
     Import(import::Import),
+    /// Prints what commands print with --json, as JSON Schema.
+    Schema(schema::Schemas),
     /// Prints a completion script for a shell.
     Completions(completions::Completions),
     /// Writes manual pages.
@@ -253,6 +256,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(command) => command.run(&mut output),
         Command::Top(command) => command.run(&mut agent, &mut output),
         Command::Import(command) => command.run(&mut output),
+        Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     };

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use firewall_common::interface::LinkType;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::AttachMode;
 
 /// How it is attached at XDP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum XdpMode {
     /// In the driver.
@@ -27,7 +28,7 @@ impl fmt::Display for XdpMode {
 }
 
 /// Why a mode was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModeReason {
     /// The settings say so.

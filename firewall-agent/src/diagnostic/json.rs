@@ -1,11 +1,12 @@
 //! Diagnostics as data for other programs.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Diagnostic, Label, SourceSet};
 
 /// A remark at a place, for JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct JsonLabel {
     /// File as the operator named it.
     pub file: String,
@@ -18,7 +19,7 @@ pub struct JsonLabel {
 }
 
 /// A finding, for JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct JsonDiagnostic {
     /// File as the operator named it.
     pub file: String,

@@ -1,5 +1,6 @@
 //! The policy that comes out.
 
+use schemars::JsonSchema;
 use std::fmt::Write;
 
 use super::{
@@ -8,7 +9,7 @@ use super::{
 };
 
 /// A rule that was not carried over.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, JsonSchema)]
 pub struct LeftOut {
     /// `line 12`, or `inet filter input handle 7`.
     pub place: String,
@@ -19,7 +20,7 @@ pub struct LeftOut {
 }
 
 /// An imported policy.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, JsonSchema)]
 pub struct Imported {
     /// The text of a role's policy file.
     pub policy: String,

@@ -16,6 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -29,7 +30,7 @@ use crate::failpoint::Step;
 pub const NO_ENTRY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// What a record is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// A revision was put in force for good.
@@ -68,7 +69,7 @@ impl Event {
 }
 
 /// Where older entries were cut off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cut {
     /// The first entry that is kept.
@@ -78,7 +79,7 @@ pub struct Cut {
 }
 
 /// What is to be recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// What has happened.
@@ -112,7 +113,7 @@ pub struct Record {
 }
 
 /// One entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Entry {
     /// Its number, from 1.
     pub number: u64,
@@ -126,7 +127,7 @@ pub struct Entry {
 }
 
 /// The last entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Head {
     /// Its number; 0 where there is none.
     pub number: u64,
@@ -144,7 +145,7 @@ impl Default for Head {
 }
 
 /// Something that is wrong with the chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Fault {
     /// The line of the file, from 1.
     pub line: u64,

@@ -3,6 +3,7 @@
 use std::{fmt::Write, path::PathBuf};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -12,7 +13,7 @@ use super::SshConnection;
 pub(super) const MANIFEST_FORMAT: u32 = 1;
 
 /// Who asked for a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Actor {
     /// User number.
@@ -62,7 +63,7 @@ impl Actor {
 }
 
 /// What brought a revision about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The first start, from the policy files.
@@ -128,7 +129,7 @@ impl Cause {
 }
 
 /// One policy file of a revision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
     /// Where it was read from.
@@ -143,7 +144,7 @@ pub struct FileEntry {
 }
 
 /// Everything about a revision but the text of its files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of the manifest; the only one is 1.

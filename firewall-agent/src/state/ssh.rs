@@ -6,6 +6,7 @@ use std::{
     os::unix::process::parent_id,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What `sshd` tells the programs of a session.
@@ -15,7 +16,7 @@ const VARIABLE: &str = "SSH_CONNECTION";
 const MOST_PARENTS: usize = 32;
 
 /// The two ends of an SSH connection, as this host sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SshConnection {
     /// The operator's end.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use firewall_common::{interface::LinkType, reason::Reason, verdict::Verdict};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Question, Subject, Surroundings, Verdicted, Walked, packet::frame, walk, walk::protocol_text};
@@ -18,7 +19,7 @@ use crate::{
 pub const NOW_TICKS: u32 = 1000;
 
 /// One step of a packet's way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Step {
     /// Which one: `parse`, `addresses`, `flow`, `protected`, `failsafe`, `mode`, `ban`, `list`, `state`, `forward`,
     /// `rules`, `own address`.
@@ -30,7 +31,7 @@ pub struct Step {
 }
 
 /// A rule that the packet was held against.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Tried {
     /// Its name.
     pub rule: String,
@@ -46,7 +47,7 @@ pub struct Tried {
 }
 
 /// What the kernel's own programs say of a packet, over the live tables.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct CrossCheck {
     /// Whether that is what the explanation says.
     pub agrees: bool,
@@ -60,7 +61,7 @@ pub struct CrossCheck {
 }
 
 /// The verdict on a packet, and the way there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Explanation {
     /// The packet in a line.
     pub packet: String,

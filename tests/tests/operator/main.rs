@@ -15,6 +15,7 @@ mod large;
 mod learn;
 mod lifecycle;
 mod lists;
+mod output;
 mod policies;
 mod readme;
 mod shadow;

@@ -7,12 +7,14 @@ use std::{
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::LazyLock,
     time::Duration,
 };
 
 use firewall_agent::failpoint::Step;
 use firewall_tests::{
     bpffs::Bpffs,
+    json_schema::faults,
     netns::{NetNs, output},
     wait::wait_until,
 };
@@ -300,14 +302,20 @@ impl Site {
         self.fwctl_over("", words)
     }
 
-    /// The same in an SSH session: `CLIENT PORT SERVER PORT`.
-    pub(crate) fn fwctl_over(&self, ssh: &str, words: &str) -> Ended {
+    /// The same, to be run.
+    pub(crate) fn command(&self, words: &str) -> Command {
         let mut command = self.server.command(env!("CARGO_BIN_EXE_suite-fwctl"));
         command
-            .env("SSH_CONNECTION", ssh)
             .arg("--socket")
             .arg(&self.socket)
             .args(words.split_whitespace());
+        command
+    }
+
+    /// The same in an SSH session: `CLIENT PORT SERVER PORT`.
+    pub(crate) fn fwctl_over(&self, ssh: &str, words: &str) -> Ended {
+        let mut command = self.command(words);
+        command.env("SSH_CONNECTION", ssh);
         ended(&mut command)
     }
 
@@ -324,8 +332,11 @@ impl Site {
         ended.stdout
     }
 
+    /// What `fwctl` prints as JSON, which has to be what the schema of the command says.
     pub(crate) fn json(&self, words: &str) -> Value {
-        serde_json::from_str(&self.said(&format!("{words} --json"))).expect("JSON")
+        let value = serde_json::from_str(&self.said(&format!("{words} --json"))).expect("JSON");
+        fits_schema(words, &value);
+        value
     }
 
     /// Packets that a rule has decided about, or `(default in)`.
@@ -426,4 +437,18 @@ pub(crate) fn exchange(one: &mut TcpStream, other: &mut TcpStream) -> bool {
         && other.write_all(b"!").is_ok()
         && one.read_exact(&mut byte).is_ok()
         && byte == *b"!"
+}
+
+/// Asserts that what a command has printed is what its schema says.
+pub(crate) fn fits_schema(words: &str, value: &Value) {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("../../../firewall-agent/schema.json")).expect("JSON")
+    });
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let schema = (1..=words.len().min(2))
+        .rev()
+        .find_map(|count| SCHEMA["commands"].get(words[..count].join(" ")));
+    let schema = schema.unwrap_or_else(|| panic!("{words:?} has no schema"));
+    let faults = faults(&SCHEMA, schema, value);
+    assert!(faults.is_empty(), "{words:?}: {}\n{value}", faults.join("\n"));
 }

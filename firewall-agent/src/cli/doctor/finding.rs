@@ -1,9 +1,10 @@
 //! One thing that was looked at.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How much weight it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Level {
     /// Packets are not judged as they should be, or will not be.
@@ -17,7 +18,7 @@ pub(super) enum Level {
 }
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Finding {
     /// What was looked at: `kernel`, `clock`, `agent`, `policy`, `interface`, `drift`, `table`, `drops`.
     pub(super) check: &'static str,
@@ -46,8 +47,8 @@ impl Finding {
 }
 
 /// Everything that was found.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct Report {
     pub(super) problems: usize,
     pub(super) warnings: usize,
     /// The weightiest first.

@@ -5,7 +5,8 @@ mod finding;
 mod host;
 mod tables;
 
-use self::finding::{Finding, Level, Report};
+pub(super) use self::finding::Report;
+use self::finding::{Finding, Level};
 use super::{
     Agent, CliError,
     output::{Exit, Output, Tone, plural},

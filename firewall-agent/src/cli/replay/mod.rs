@@ -9,6 +9,7 @@ use std::{net::IpAddr, panic::resume_unwind, path::PathBuf, thread, time::Instan
 use clap::ValueEnum;
 use ipnet::IpNet;
 
+pub(super) use self::report::Line;
 use self::{
     report::{Change, Judgement, Report},
     source::Source,

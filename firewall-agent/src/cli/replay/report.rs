@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Totals;
@@ -18,8 +19,8 @@ use crate::{
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// A packet and its verdict.
-#[derive(Debug, Serialize)]
-pub(super) struct Judgement {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct Judgement {
     number: u64,
     /// Seconds since the first packet.
     seconds: f64,
@@ -34,7 +35,7 @@ pub(super) struct Judgement {
 }
 
 /// What was decided, or why nothing was.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Ruling {
     /// `pass`, `drop`, `reject`, or `none`.
     verdict: &'static str,
@@ -121,8 +122,8 @@ impl Judgement {
 }
 
 /// A packet on which two policies differ.
-#[derive(Debug, Serialize)]
-pub(super) struct Change {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct Change {
     number: u64,
     /// Seconds since the first packet.
     seconds: f64,
@@ -144,6 +145,22 @@ impl Change {
             after: Ruling::of(after),
         }
     }
+}
+
+/// A line of the output, where that is JSON.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is described here, and each kind written by itself")]
+pub(in crate::cli) enum Line {
+    /// A packet.
+    Packet(Judgement),
+    /// A packet on which two policies differ.
+    Change(Change),
+    /// The end.
+    Totals {
+        /// What became of all packets together.
+        totals: Totals,
+    },
 }
 
 /// Writes packets as they come.

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::verdict_of;
 use crate::replay::{Outcome, Replayed, Unusable};
 
 /// Numbers of packets.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Totals {
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(in crate::cli) struct Totals {
     /// In the capture.
     pub(super) packets: u64,
     /// By verdict, rule and reason; with two policies by the new one.
@@ -36,7 +37,7 @@ pub(super) struct Totals {
 }
 
 /// Packets with one verdict for one cause.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Group {
     pub(super) verdict: &'static str,
     pub(super) reason: &'static str,

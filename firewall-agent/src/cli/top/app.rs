@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rates::{ReasonRate, RuleRate, Sample, drops, rules};
@@ -106,8 +107,8 @@ pub(super) struct App {
 }
 
 /// For programs.
-#[derive(Debug, Serialize)]
-pub(super) struct Figures {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::cli) struct Figures {
     rules: Vec<RuleRate>,
     drops: Vec<ReasonRate>,
     sources: Vec<Seen>,

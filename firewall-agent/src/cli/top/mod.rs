@@ -6,6 +6,7 @@ mod keys;
 mod rates;
 mod view;
 
+pub(super) use self::app::Figures;
 use std::{
     io::{self, IsTerminal},
     sync::mpsc::{Receiver, TryRecvError},

@@ -1,5 +1,6 @@
 //! From two looks at the counters to rates.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::control::protocol::{Counters, HistoryEntry, Packets, Status};
@@ -16,7 +17,7 @@ pub(super) struct Sample {
 }
 
 /// A rule and what it decides in a second.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(super) struct RuleRate {
     pub(super) rule: String,
     pub(super) direction: String,
@@ -29,7 +30,7 @@ pub(super) struct RuleRate {
 }
 
 /// A reason and what it drops in a second.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(super) struct ReasonRate {
     pub(super) reason: String,
     pub(super) direction: &'static str,

@@ -1,6 +1,7 @@
 //! Bans.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::state::Actor;
@@ -20,7 +21,7 @@ pub struct NewBan {
 }
 
 /// One banned prefix.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct BanInfo {
     /// An address, or a prefix.
     pub prefix: String,
@@ -40,7 +41,7 @@ pub struct BanInfo {
 }
 
 /// The bans that hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct BanList {
     /// By prefix.
     pub bans: Vec<BanInfo>,
@@ -49,7 +50,7 @@ pub struct BanList {
 }
 
 /// What a change of the bans has done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct BansChanged {
     /// What is different, a prefix in each line.
     pub changes: Vec<String>,

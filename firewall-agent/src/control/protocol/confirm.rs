@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::state::Actor;
@@ -53,7 +54,7 @@ pub struct Apply {
 }
 
 /// A change that waits for its confirmation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct ConfirmStatus {
     /// The revision that waits.
     pub revision: u64,

@@ -1,9 +1,10 @@
 //! What was counted.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Packets and bytes, from the link-level header on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Packets {
     /// Packets.
     pub packets: u64,
@@ -12,7 +13,7 @@ pub struct Packets {
 }
 
 /// Of one rule, or of a direction's default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct RuleCounts {
     /// Its name; `default` of a direction is `(default in)`.
     pub rule: String,
@@ -30,7 +31,7 @@ pub struct RuleCounts {
 }
 
 /// Of one reason at one hook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct ReasonCounts {
     /// Its name.
     pub reason: String,
@@ -46,7 +47,7 @@ pub struct ReasonCounts {
 }
 
 /// Of one interface in one direction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct InterfaceCounts {
     /// Its name; `(others)` for those that have no counters of their own.
     pub interface: String,
@@ -61,7 +62,7 @@ pub struct InterfaceCounts {
 }
 
 /// All counters at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Counters {
     /// Rules in the order of the policy, then the defaults.
     pub rules: Vec<RuleCounts>,

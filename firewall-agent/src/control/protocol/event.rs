@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which events; all conditions must hold. An empty filter is every event.
@@ -31,7 +32,7 @@ pub struct EventFilter {
 }
 
 /// A packet that was logged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct EventInfo {
     /// When the verdict was given.
     pub at: Timestamp,
@@ -68,7 +69,7 @@ pub struct EventInfo {
 }
 
 /// Events, and how many this reader was too slow for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Events {
     /// In the order in which they came; none where nothing has happened for a while.
     pub events: Vec<EventInfo>,

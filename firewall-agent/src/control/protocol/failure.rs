@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, JsonLabel, SourceSet, Style, render_text, to_json};
 
 /// What kind of failure, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
     /// The request cannot be understood.
@@ -31,7 +32,7 @@ pub enum FailureKind {
 }
 
 /// Why a request was not done. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Failure {
     /// For programs.
     pub kind: FailureKind,
@@ -50,7 +51,7 @@ pub struct Failure {
 
 /// A policy file three ways: as it was loaded, as it is on disk, and as an edit wanted it. The differences are lines as
 /// `diff -u` writes them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct FileDifference {
     /// Where it is.
     pub path: PathBuf,
@@ -83,7 +84,7 @@ impl Failure {
 }
 
 /// A remark at a place of a policy file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Remark {
     /// File as the agent knows it.
     pub file: String,
@@ -96,7 +97,7 @@ pub struct Remark {
 }
 
 /// Something that is wrong or suspicious in a policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Finding {
     /// File as the agent knows it.
     pub file: String,

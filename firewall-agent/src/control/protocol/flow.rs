@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, net::IpAddr};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which flows; all conditions must hold. An empty filter is every flow.
@@ -96,7 +97,7 @@ impl FlowSort {
 }
 
 /// One end of a flow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct FlowEnd {
     /// Address.
     pub address: IpAddr,
@@ -106,7 +107,7 @@ pub struct FlowEnd {
 }
 
 /// A live flow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct FlowInfo {
     /// Name of the protocol, or its number.
     pub protocol: String,
@@ -129,7 +130,7 @@ pub struct FlowInfo {
 }
 
 /// Live flows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Flows {
     /// At most as many as were asked for.
     pub flows: Vec<FlowInfo>,
@@ -138,7 +139,7 @@ pub struct Flows {
 }
 
 /// What was ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct FlowsDeleted {
     /// How many.
     pub flows: u64,

@@ -1,12 +1,13 @@
 //! The history of changes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Confirm;
 use crate::state::{Entry, Head};
 
 /// One entry, with its hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct HistoryEntry {
     /// The entry.
     #[serde(flatten)]
@@ -16,7 +17,7 @@ pub struct HistoryEntry {
 }
 
 /// The newest entries, oldest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct HistoryList {
     /// The entries.
     pub entries: Vec<HistoryEntry>,
@@ -29,7 +30,7 @@ pub struct HistoryList {
 }
 
 /// Something that is not as it was recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct HistoryFault {
     /// Line of the file `history`, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,7 +40,7 @@ pub struct HistoryFault {
 }
 
 /// What a look at every link has found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct HistoryVerdict {
     /// Entries that there are.
     pub entries: usize,

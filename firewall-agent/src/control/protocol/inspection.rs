@@ -1,9 +1,10 @@
 //! What the agent sees when it looks closely.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A network interface, as it is and as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct InterfaceInspection {
     /// Its name.
     pub name: String,
@@ -30,7 +31,7 @@ pub struct InterfaceInspection {
 }
 
 /// What the kernel holds against what it should hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Inspection {
     /// Whether the image in the slot in force is the one that the policy in force makes; none where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

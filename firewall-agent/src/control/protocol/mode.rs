@@ -1,9 +1,10 @@
 //! Panic and pause.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The mode after a change of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct ModeChanged {
     /// `normal`, `panic` or `pause`.
     pub mode: String,

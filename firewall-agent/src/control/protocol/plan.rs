@@ -1,11 +1,12 @@
 //! What a policy would change: in words, and for the traffic.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Finding;
 
 /// What has become, or would become, of a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct RuleDifference {
     /// `added`, `removed`, `changed` or `moved`.
     pub kind: String,
@@ -25,7 +26,7 @@ pub struct RuleDifference {
 }
 
 /// What has become of a block list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct ListDifference {
     /// Its name.
     pub name: String,
@@ -46,7 +47,7 @@ pub struct ListDifference {
 }
 
 /// What one policy says differently than another.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Difference {
     /// Rules, in the order of the new policy, those that are gone last.
     pub rules: Vec<RuleDifference>,
@@ -65,7 +66,7 @@ impl Difference {
 }
 
 /// A connection that must not be cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct ManagedVerdict {
     /// `own`, `management` or `failsafe`.
     pub whose: String,
@@ -82,7 +83,7 @@ pub struct ManagedVerdict {
 }
 
 /// Live flows that would be decided otherwise, by what decides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct FlowGroup {
     /// `in` or `out`, the protocol, and the port that they go to.
     pub service: String,
@@ -97,7 +98,7 @@ pub struct FlowGroup {
 }
 
 /// A listening socket that other addresses would reach.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct ListenerChange {
     /// Such as `tcp *:443`.
     pub socket: String,
@@ -121,7 +122,7 @@ pub struct RecentFlows {
 }
 
 /// What would change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Plan {
     /// What the policy would say differently.
     pub difference: Difference,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfirmStatus, Finding, Packets};
@@ -45,7 +46,7 @@ pub enum RulePlace {
 }
 
 /// One rule in force, in a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct RuleSummary {
     /// Its name.
     pub name: String,
@@ -73,7 +74,7 @@ pub struct RuleSummary {
 }
 
 /// A rule that ends by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct TimedRule {
     /// Its name.
     pub name: String,
@@ -84,7 +85,7 @@ pub struct TimedRule {
 }
 
 /// Every rule in force, in the order in which they are tried.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Rules {
     /// The rules.
     pub rules: Vec<RuleSummary>,
@@ -96,7 +97,7 @@ pub struct Rules {
 }
 
 /// A rule that is switched off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct DisabledRule {
     /// Its name.
     pub name: String,
@@ -105,7 +106,7 @@ pub struct DisabledRule {
 }
 
 /// Everything about one rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct RuleDetail {
     /// The resolved rules: two where the sentence holds both ways.
     pub rules: Vec<RuleSummary>,
@@ -135,7 +136,7 @@ pub struct RuleDetail {
 }
 
 /// What a change has done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Changed {
     /// The revision in force now.
     pub revision: u64,

@@ -1,5 +1,6 @@
 //! A candidate beside the policy in force.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FlowGroup, NewFile};
@@ -18,7 +19,7 @@ pub struct Shadow {
 }
 
 /// What a rule of the candidate would have decided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct ShadowRule {
     /// The rule with its place, a default, a block list, or a reason.
     pub decider: String,
@@ -31,7 +32,7 @@ pub struct ShadowRule {
 }
 
 /// What a candidate would have made of live traffic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct ShadowReport {
     /// How long it was watched.
     pub seconds: u64,

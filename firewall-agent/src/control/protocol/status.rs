@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfirmStatus, Failure, TimedRule};
 use crate::state::{Actor, Cause, Head, Panic};
 
 /// What is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Enforcing {
     /// A revision.
@@ -39,7 +40,7 @@ impl Enforcing {
 }
 
 /// The revision in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct RevisionStatus {
     /// Its number.
     pub number: u64,
@@ -55,7 +56,7 @@ pub struct RevisionStatus {
 }
 
 /// A policy file on disk, against what is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileState {
     /// The same.
@@ -85,7 +86,7 @@ impl FileState {
 }
 
 /// One policy file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct PolicyFileStatus {
     /// Where it is.
     pub path: PathBuf,
@@ -94,7 +95,7 @@ pub struct PolicyFileStatus {
 }
 
 /// An attached interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
@@ -112,7 +113,7 @@ pub struct InterfaceStatus {
 }
 
 /// An interface that the policy names and that is not attached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct InterfaceFailure {
     /// Its name.
     pub name: String,
@@ -121,7 +122,7 @@ pub struct InterfaceFailure {
 }
 
 /// How the last attempt to put a policy in force ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct LastReload {
     /// When.
     pub at: Timestamp,
@@ -135,7 +136,7 @@ pub struct LastReload {
 }
 
 /// How full a table of the kernel is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct TableUse {
     /// Its name.
     pub table: String,
@@ -146,7 +147,7 @@ pub struct TableUse {
 }
 
 /// How things are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Status {
     /// Version of the agent.
     pub agent_version: String,
