@@ -7,6 +7,7 @@ mod dist;
 mod lab;
 mod lint;
 mod process;
+mod session;
 mod setup;
 mod stages;
 mod test;
@@ -40,6 +41,8 @@ enum Task {
     Vm,
     /// Measure what the firewall costs, beside its peers. Needs root.
     Bench(bench::Arguments),
+    /// Play the session of the documentation and write it down anew. Needs root.
+    Session,
     /// Set up, lint, and run every test: unit, property, kernel, the 6.1 kernel and the lab.
     Test,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Lab(arguments) => lab::run(&arguments),
         Task::Vm => vm::run(),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Session => session::run(),
         Task::Test => test::run(),
     };
     match outcome {

@@ -18,6 +18,7 @@ mod lists;
 mod output;
 mod policies;
 mod readme;
+mod session;
 mod shadow;
 mod site;
 mod timed;
