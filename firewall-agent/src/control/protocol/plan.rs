@@ -111,7 +111,7 @@ pub struct ListenerChange {
 }
 
 /// Connections that were there lately and are not any more.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct RecentFlows {
     /// How many were asked about: flows whose last packet came within ten minutes, and what was refused and logged.
     pub asked: u64,
