@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{CliError, check, doctor, output, output::Exit, replay, top};
+use super::{CliError, capture, check, doctor, learn, output, output::Exit, replay, top};
 use crate::{
     control::protocol::{
         BanList, BansChanged, Changed, Counters, Difference, EventInfo, Failure, Flows, FlowsDeleted,
@@ -45,11 +45,12 @@ pub(super) struct Schemas {
 type Make = fn(&mut SchemaGenerator) -> Schema;
 
 /// Commands and what they print.
-const COMMANDS: [(&str, Make); 45] = [
+const COMMANDS: [(&str, Make); 46] = [
     ("apply", of::<Changed>),
     ("ban", of::<BansChanged>),
     ("ban list", of::<BanList>),
     ("cancel", of::<Changed>),
+    ("capture", of::<capture::Summary>),
     ("check", of::<check::Report>),
     ("confirm", of::<Changed>),
     ("counters", of::<Counters>),
@@ -65,10 +66,10 @@ const COMMANDS: [(&str, Make); 45] = [
     ("history cut", of::<Head>),
     ("history verify", of::<HistoryVerdict>),
     ("import", of::<Imported>),
+    ("learn", of::<learn::Summary<'static>>),
     ("panic", of::<ModeChanged>),
     ("panic off", of::<ModeChanged>),
     ("pause", of::<ModeChanged>),
-    ("pause off", of::<ModeChanged>),
     ("plan", of::<Plan>),
     ("reload", of::<Changed>),
     ("replay", of::<replay::Line>),

@@ -4,6 +4,7 @@ mod file;
 
 use std::{fmt::Write, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::file::File;
@@ -72,8 +73,8 @@ pub(super) struct Capture {
 }
 
 /// What has come of it.
-#[derive(Debug, Serialize)]
-struct Summary {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Summary {
     /// Packets in the file.
     packets: u64,
     /// Its size.

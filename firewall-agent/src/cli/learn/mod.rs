@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::processes::Processes;
@@ -56,8 +57,8 @@ pub(super) struct Learn {
 }
 
 /// What has come of it.
-#[derive(Debug, Serialize)]
-struct Summary<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Summary<'a> {
     /// Connections that pass.
     connections: u64,
     /// Packets that were dropped and logged.
