@@ -104,11 +104,13 @@ fn change(app: &App, status: &Status) -> String {
 fn words(one: &HistoryEntry) -> [String; 4] {
     let (entry, record) = (&one.entry, &one.entry.record);
     let cause = record.cause.map_or(record.event.name(), |cause| cause.name());
-    let what = match record.revision {
+    // A ban names the revision that it is beside.
+    let made = record.cause.and(record.revision);
+    let what = match made {
         Some(revision) => format!("revision {revision}"),
         None => cause.to_owned(),
     };
-    let why = match (&record.why, record.revision) {
+    let why = match (&record.why, made) {
         (Some(why), _) => format!(", {}", why.escape_debug()),
         (None, Some(_)) => format!(", {cause}"),
         (None, None) => String::new(),
