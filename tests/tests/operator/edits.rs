@@ -72,7 +72,9 @@ fn packets_that_a_rule_logs_are_in_the_log_and_not_more_of_them_than_it_says() {
         let log = site.log();
         // The change that made it is in the log, too, and has no verdict.
         let packets = ["\"rule\":\"knocks\"", "\"verdict\":"];
-        let lines = log.lines().filter(|line| packets.iter().all(|part| line.contains(part)));
+        let lines = log
+            .lines()
+            .filter(|line| packets.iter().all(|part| line.contains(part)));
         lines.map(str::to_owned).collect()
     };
     assert!(wait_until(Duration::from_secs(3), || !logged().is_empty()));
