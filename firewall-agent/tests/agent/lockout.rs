@@ -234,18 +234,7 @@ fn a_plan_of_what_is_in_force_is_empty() {
 fn a_plan_names_rules_flows_and_listening_sockets() {
     let (host, agent) = with_office();
     for port in 1..=3 {
-        let key = FlowKey {
-            remote: Address::from_ip("198.51.100.9".parse().expect("an address")).1,
-            local: Address::from_ip("10.77.2.10".parse().expect("an address")).1,
-            remote_port: port,
-            local_port: 443,
-            protocol: 6,
-            family: 4,
-            reserved: 0,
-        };
-        let _ = host
-            .kernel
-            .insert_flow(FlowTable::Assured, key, State::Established, 3);
+        visit(&host, port, State::Established);
     }
     let listening = |text: &str| Listener {
         protocol: 6,
