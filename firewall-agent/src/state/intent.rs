@@ -1,18 +1,13 @@
 //! What a change is about to do to the policy files.
 
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Actor, Cause, Revision, StateDirectory, StateError, Write,
-    durable::{self, PRIVATE},
-    manifest::sha256_hex,
-};
+use super::{Actor, Cause, Revision, StateDirectory, StateError, Write, durable, manifest::sha256_hex, note};
 
 const FORMAT: u32 = 1;
 const FILE: &str = "intent.json";
@@ -115,13 +110,9 @@ impl IntentFile {
 
     /// The change that had begun when the agent ended, if one had.
     pub fn read(&self) -> Result<Option<Intent>, StateError> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StateError::io("read", &self.path)(error)),
+        let Some(intent) = note::read::<Intent>(&self.path)? else {
+            return Ok(None);
         };
-        let intent: Intent = serde_json::from_slice(&text)
-            .map_err(|error| StateError::damaged(&self.path, error.to_string()))?;
         if intent.format != FORMAT {
             let why = format!("its format is {}, and this agent knows {FORMAT}", intent.format);
             return Err(StateError::damaged(&self.path, why));
@@ -131,9 +122,7 @@ impl IntentFile {
 
     /// Durable when it returns.
     pub fn write(&self, intent: &Intent) -> Result<(), StateError> {
-        let text = serde_json::to_vec_pretty(intent)
-            .map_err(|error| StateError::damaged(&self.path, error.to_string()))?;
-        durable::replace(&self.path, &text, PRIVATE).map_err(StateError::io("write", &self.path))
+        note::write(&self.path, intent)
     }
 
     /// The change has ended. Need not be durable: what a start finds once more is as it should be.

@@ -28,6 +28,7 @@ pub mod history;
 mod intent;
 mod manifest;
 mod moment;
+mod note;
 mod panic;
 mod pending;
 mod revisions;

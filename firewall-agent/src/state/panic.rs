@@ -1,18 +1,12 @@
 //! That the host is in panic, over restarts of the machine.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Actor, StateDirectory, StateError,
-    durable::{self, PRIVATE},
-};
+use super::{Actor, StateDirectory, StateError, note};
 
 const FILE: &str = "panic.json";
 
@@ -46,21 +40,12 @@ impl PanicFile {
 
     /// Whether the host is in panic, as far as is known. A file that cannot be read says that it is: the error has why.
     pub fn read(&self) -> Result<Option<Panic>, StateError> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StateError::io("read", &self.path)(error)),
-        };
-        let panic = serde_json::from_slice(&text)
-            .map_err(|error| StateError::damaged(&self.path, error.to_string()))?;
-        Ok(Some(panic))
+        note::read(&self.path)
     }
 
     /// Durable when it returns.
     pub fn write(&self, panic: &Panic) -> Result<(), StateError> {
-        let text = serde_json::to_vec_pretty(panic)
-            .map_err(|error| StateError::damaged(&self.path, error.to_string()))?;
-        durable::replace(&self.path, &text, PRIVATE).map_err(StateError::io("write", &self.path))
+        note::write(&self.path, panic)
     }
 
     /// The host is not in panic any more; durable when it returns.
@@ -68,15 +53,14 @@ impl PanicFile {
         if !self.path.exists() {
             return Ok(());
         }
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        durable::remove_if_there(&self.path)
-            .and_then(|()| durable::sync_directory(directory))
-            .map_err(StateError::io("remove", &self.path))
+        note::remove(&self.path)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

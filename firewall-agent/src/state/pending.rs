@@ -1,18 +1,11 @@
 //! The change that is in force until it is confirmed.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Actor, Cause, StateDirectory, StateError,
-    durable::{self, PRIVATE},
-};
+use super::{Actor, Cause, StateDirectory, StateError, note};
 
 const FORMAT: u32 = 1;
 const FILE: &str = "pending.json";
@@ -80,13 +73,9 @@ impl PendingFile {
 
     /// The change that waited when the agent ended, if one did.
     pub fn read(&self) -> Result<Option<Pending>, StateError> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StateError::io("read", &self.path)(error)),
+        let Some(pending) = note::read::<Pending>(&self.path)? else {
+            return Ok(None);
         };
-        let pending: Pending = serde_json::from_slice(&text)
-            .map_err(|error| StateError::damaged(&self.path, error.to_string()))?;
         if pending.format != FORMAT {
             let why = format!("its format is {}, and this agent knows {FORMAT}", pending.format);
             return Err(StateError::damaged(&self.path, why));
@@ -96,22 +85,19 @@ impl PendingFile {
 
     /// Durable when it returns.
     pub fn write(&self, pending: &Pending) -> Result<(), StateError> {
-        let text = serde_json::to_vec_pretty(pending)
-            .map_err(|error| StateError::damaged(&self.path, error.to_string()))?;
-        durable::replace(&self.path, &text, PRIVATE).map_err(StateError::io("write", &self.path))
+        note::write(&self.path, pending)
     }
 
     /// Nothing waits any more.
     pub fn clear(&self) -> Result<(), StateError> {
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        durable::remove_if_there(&self.path)
-            .and_then(|()| durable::sync_directory(directory))
-            .map_err(StateError::io("remove", &self.path))
+        note::remove(&self.path)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn pending() -> Pending {
