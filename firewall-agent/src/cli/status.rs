@@ -10,7 +10,7 @@ use super::{
     expect_response,
     output::{Exit, Output, Tone, duration, findings, lines},
 };
-use crate::control::protocol::{Enforcing, FileState, Request, Status as Report};
+use crate::control::protocol::{Capture, Enforcing, FileState, Request, Status as Report, WatchStatus};
 
 /// Shows what is in force and how the agent is doing.
 #[derive(Debug, clap::Args)]
@@ -66,6 +66,10 @@ fn text(output: &Output, report: &Report) -> String {
         line("timed rules", timed_rules(report));
     }
     line("bans", bans(report));
+    if !report.watches.is_empty() {
+        let watches: Vec<String> = report.watches.iter().map(watch).collect();
+        line("watched by", watches.join("\n             "));
+    }
     if report.history.number > 0 {
         line(
             "history",
@@ -168,6 +172,44 @@ fn bans(report: &Report) -> String {
     }
 }
 
+/// Who looks at live traffic.
+fn watch(watch: &WatchStatus) -> String {
+    let kind = watch.kind.name();
+    let (by, since) = (watch.by.describe(), watch.since);
+    let end = match watch.seconds_left {
+        Some(left) => format!("{} left", duration(left)),
+        None => "until it is ended".to_owned(),
+    };
+    let what = watch
+        .capture
+        .as_ref()
+        .map(|wanted| format!(": {}", captured(wanted)))
+        .unwrap_or_default();
+    format!("{by}: fwctl {kind} since {since:.0}, {end}{what}")
+}
+
+/// Which packets, and how much of them.
+fn captured(wanted: &Capture) -> String {
+    let reason = wanted.reason.as_ref().map(|reason| format!("reason {reason}"));
+    let rule = wanted.rule.as_ref().map(|rule| format!("rule {rule}"));
+    let interface = wanted.interface.as_ref().map(|name| format!("on {name}"));
+    let filter = [rule, reason, wanted.direction.clone(), interface];
+    let filter: Vec<String> = filter.into_iter().flatten().collect();
+    let which = if filter.is_empty() {
+        "everything that is dropped".to_owned()
+    } else {
+        filter.join(", ")
+    };
+    let count = wanted
+        .count
+        .map(|count| format!(", {count} packets"))
+        .unwrap_or_default();
+    format!(
+        "{which}{count}, {} bytes of each, at most {} in a second",
+        wanted.snap_bytes, wanted.per_second
+    )
+}
+
 fn timed_rules(report: &Report) -> String {
     let rules = report.timed_rules.iter().map(|rule| match rule.seconds_left {
         0 => format!("{} has ended", rule.name),
@@ -259,4 +301,38 @@ fn tables(output: &Output, report: &Report) -> String {
         return String::new();
     }
     format!("\n{}", lines(&table))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_is_told_by_its_filter() {
+        let all = Capture {
+            rule: None,
+            reason: None,
+            interface: None,
+            direction: None,
+            snap_bytes: 256,
+            per_second: 1000,
+            count: None,
+            seconds: None,
+        };
+        assert_eq!(
+            captured(&all),
+            "everything that is dropped, 256 bytes of each, at most 1000 in a second"
+        );
+        let some = Capture {
+            rule: Some("site".to_owned()),
+            direction: Some("in".to_owned()),
+            interface: Some("eth0".to_owned()),
+            count: Some(5),
+            ..all
+        };
+        assert_eq!(
+            captured(&some),
+            "rule site, in, on eth0, 5 packets, 256 bytes of each, at most 1000 in a second"
+        );
+    }
 }

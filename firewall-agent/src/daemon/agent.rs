@@ -13,7 +13,6 @@ use jiff::Timestamp;
 
 use super::{
     bans::BanBook,
-    capture::CaptureSeat,
     chain::chain,
     confirm::{Ended, Unconfirmed},
     cross_check::DryRuns,
@@ -25,6 +24,7 @@ use super::{
     shadow_runs::ShadowRun,
     stamps::Stamps,
     timed,
+    watches::Watches,
 };
 use crate::{
     control::protocol::{Failure, LastReload},
@@ -99,8 +99,8 @@ pub struct Agent {
     pub(super) running: Instant,
     /// How many packets may still go into the log.
     pub(super) packet_budget: PacketBudget,
-    /// Who captures dropped packets.
-    pub(super) capturing: CaptureSeat,
+    /// Who looks at live traffic.
+    pub(super) watches: Watches,
 }
 
 impl Agent {
@@ -133,7 +133,7 @@ impl Agent {
             dry_runs: Mutex::default(),
             running: Instant::now(),
             packet_budget: PacketBudget::default(),
-            capturing: CaptureSeat::default(),
+            watches: Watches::default(),
         }
     }
 

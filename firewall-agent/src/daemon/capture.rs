@@ -3,11 +3,7 @@
 //! The kernel side is told of a capture for a few seconds at a time: where the client takes nothing any more, or the
 //! agent is dead, it ends by itself.
 
-use std::{
-    mem::take,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{mem::take, sync::Arc, time::Duration};
 
 use firewall_common::{
     capture::{CaptureCounts, CapturedHead, SNAP_BYTES},
@@ -30,6 +26,7 @@ use super::{
     events::{interface_name, verdict},
     in_force::{DIRECTIONS, InForce, default_name, default_number},
     report::{kernel_failure, origin},
+    watches::Watching,
 };
 use crate::{
     control::{
@@ -63,40 +60,13 @@ const TAG_OFFSET: usize = 12;
 /// Its bytes.
 const TAG_BYTES: u32 = 4;
 
-/// Who captures, if anybody does.
-#[derive(Debug, Default)]
-pub(super) struct CaptureSeat(Arc<Mutex<Option<String>>>);
-
-impl CaptureSeat {
-    fn take(&self, by: &Actor) -> Result<Taken, Failure> {
-        let mut holder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) = &*holder {
-            let message = format!("{other} is capturing, and there is one capture at a time");
-            return Err(
-                Failure::new(FailureKind::Conflict, message).hint("try again when that capture has ended")
-            );
-        }
-        *holder = Some(by.describe());
-        Ok(Taken(self.0.clone()))
-    }
-}
-
-/// The seat is free again when this is dropped.
-struct Taken(Arc<Mutex<Option<String>>>);
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
 impl Agent {
     /// Dropped packets from now on, until the receiver is dropped or there are to be no more. To be called within a
     /// tokio runtime.
     pub fn start_capture(self: Arc<Self>, by: &Actor, wanted: &Capture) -> Result<StreamReceiver, Failure> {
         let filter = filter(wanted, &self.in_force())?;
         let time = time(wanted)?;
-        let taken = self.capturing.take(by)?;
+        let watching = self.watches.begin_capture(by, wanted)?;
         let (stream, before) = {
             let mut kernel = self.kernel();
             let before = kernel.dataplane.capture_counts();
@@ -115,7 +85,7 @@ impl Agent {
             agent: self,
             stream,
             before,
-            _taken: taken,
+            _watching: watching,
         };
         tokio::spawn(session.run(sender));
         Ok(receiver)
@@ -158,7 +128,7 @@ struct Session {
     missing: (u64, u64),
     /// When the kernel side was last told to go on.
     extended: Instant,
-    _taken: Taken,
+    _watching: Watching,
 }
 
 impl Session {
@@ -179,7 +149,7 @@ impl Session {
             }
         };
         let agent = self.agent.clone();
-        // The seat is held until the kernel side knows, so that no other capture is ended, and free when the client
+        // It is one until the kernel side knows, so that no other capture is ended, and free when the client
         // hears of the end.
         let _ = spawn_blocking(move || agent.end_capture()).await;
         drop(self);
@@ -377,17 +347,5 @@ mod tests {
             ..head
         };
         assert_eq!(whole(&untagged, bytes.clone(), true), (60, bytes));
-    }
-
-    #[test]
-    fn there_is_one_capture_at_a_time() {
-        let seat = CaptureSeat::default();
-        let taken = seat
-            .take(&Actor::new(0, Some("root".to_owned())))
-            .expect("it is free");
-        let refused = seat.take(&Actor::new(1000, None)).err().expect("it is taken");
-        assert!(refused.message.starts_with("root is capturing"), "{refused:?}");
-        drop(taken);
-        assert!(seat.take(&Actor::new(1000, None)).is_ok());
     }
 }

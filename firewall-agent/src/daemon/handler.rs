@@ -6,7 +6,7 @@ use super::{agent::Agent, lists::ListEdit};
 use crate::{
     control::{
         EventReceiver, Handler, Peer, StreamReceiver,
-        protocol::{EventFilter, Events, Failure, FailureKind, Request, Response},
+        protocol::{EventFilter, Events, Failure, FailureKind, Request, Response, WatchKind},
     },
     dataplane::give_back_memory,
     state::Cause,
@@ -40,7 +40,7 @@ impl Handler for Agent {
     fn stream(self: Arc<Self>, peer: &Peer, request: Request) -> Result<StreamReceiver, Failure> {
         match request {
             Request::Capture(wanted) => self.start_capture(&peer.actor, &wanted),
-            Request::Learn(wanted) => self.start_learning(&wanted),
+            Request::Learn(wanted) => self.start_learning(&peer.actor, &wanted),
             other => {
                 let message = format!("{} has one answer", other.name());
                 Err(Failure::new(FailureKind::BadRequest, message))
@@ -69,7 +69,11 @@ impl Agent {
                 why,
             } => Response::Mode(self.pause(by, seconds, why.as_deref())?),
             Request::Pause { seconds: None, why } => Response::Mode(self.end_pause(by, why.as_deref())?),
-            Request::Shadow(wanted) => Response::Shadow(Box::new(self.shadow(wanted)?)),
+            Request::Shadow(wanted) => {
+                let seconds = Some(wanted.seconds);
+                let _watching = self.watches.begin(WatchKind::Shadow, by, seconds);
+                Response::Shadow(Box::new(self.shadow(wanted)?))
+            }
             Request::Plan { files } => Response::Plan(Box::new(self.plan(by, files)?)),
             Request::Apply(apply) => Response::Changed(self.apply(by, *apply)?),
             Request::Confirm {} => Response::Changed(self.confirm(by)?),

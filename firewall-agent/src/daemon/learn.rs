@@ -14,13 +14,18 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{agent::Agent, describe::protocol_name, judgement::Connection, report::kernel_failure};
+use super::{
+    agent::Agent, describe::protocol_name, judgement::Connection, report::kernel_failure, watches::Watching,
+};
 use crate::{
     control::{
         EventReceiver, StreamReceiver,
-        protocol::{EventInfo, Failure, FailureKind, Learn, Learned, Listening, Response, SeenConnection},
+        protocol::{
+            EventInfo, Failure, FailureKind, Learn, Learned, Listening, Response, SeenConnection, WatchKind,
+        },
     },
     dataplane::{DataplaneError, FlowView},
+    state::Actor,
 };
 
 /// How often the flow tables are looked at: a flow lives for seconds at least.
@@ -40,13 +45,14 @@ const QUEUE: usize = 4;
 
 impl Agent {
     /// Watches live traffic, until the receiver is dropped or the time is over.
-    pub fn start_learning(self: Arc<Self>, wanted: &Learn) -> Result<StreamReceiver, Failure> {
+    pub fn start_learning(self: Arc<Self>, by: &Actor, wanted: &Learn) -> Result<StreamReceiver, Failure> {
         let time = wanted.seconds.map(Duration::from_secs);
         if time.is_some_and(|time| time.is_zero() || time > LONGEST) {
             let message = format!("traffic is watched for 1 to {} seconds", LONGEST.as_secs());
             return Err(Failure::new(FailureKind::BadRequest, message));
         }
         let (_, events) = self.events.watch();
+        let watching = self.watches.begin(WatchKind::Learn, by, wanted.seconds);
         let mut watch = Watch {
             agent: self,
             events,
@@ -55,6 +61,7 @@ impl Agent {
             looks: 0,
             left_out: 0,
             events_lost: 0,
+            _watching: watching,
         };
         let first = watch.look(false).map_err(|error| kernel_failure(&error))?;
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -74,6 +81,7 @@ struct Watch {
     looks: u32,
     left_out: u64,
     events_lost: u64,
+    _watching: Watching,
 }
 
 impl Watch {

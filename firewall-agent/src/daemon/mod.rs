@@ -51,6 +51,7 @@ mod start;
 mod takeover;
 mod three_way;
 mod timed;
+mod watches;
 
 pub use agent::Agent;
 pub(crate) use agent::Health;

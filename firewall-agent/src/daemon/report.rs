@@ -86,6 +86,7 @@ impl Agent {
             rules: in_force.policy.rules.len(),
             timed_rules,
             bans,
+            watches: self.watches.statuses(),
             pending: health.pending,
             files: self.file_states(&in_force),
             interfaces: dataplane.interfaces().iter().map(interface_status).collect(),

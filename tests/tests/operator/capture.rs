@@ -20,6 +20,7 @@ use pcap_parser::{
     pcapng::OptionCode,
     traits::{PcapNGPacketBlock, PcapReaderIterator},
 };
+use serde_json::Value;
 
 use crate::site::{MANAGER, SERVER, STRANGER, Site, WEB};
 
@@ -163,10 +164,20 @@ fn what_is_dropped_is_in_the_capture_with_its_rule_and_what_passes_is_not() {
     let _site = site.listen(443);
     site.write("web.toml", &format!("{WEB}{BLOCKED}"));
     site.said("reload");
+    assert_eq!(site.json("status")["watches"], Value::Null, "nobody looks");
     let capture = Capture::start(&site, "all.pcapng", "");
     let other = site.fwctl("capture --for 1s -o /dev/null/x");
     assert_eq!(other.code, Some(1), "one at a time: {other:?}");
     assert!(other.stderr.contains("is capturing"), "{other:?}");
+
+    let watch = &site.json("status")["watches"][0];
+    assert_eq!(
+        (&watch["kind"], &watch["by"]["uid"]),
+        (&"capture".into(), &0.into()),
+        "{watch}"
+    );
+    assert_eq!(watch["capture"]["snap_bytes"], 256, "{watch}");
+    assert_eq!(watch["seconds_left"], Value::Null, "{watch}");
 
     let _passed = site.connect(STRANGER, 443).expect("the site is open");
     for port in [23, 113, 8080] {
@@ -179,6 +190,11 @@ fn what_is_dropped_is_in_the_capture_with_its_rule_and_what_passes_is_not() {
     assert!(sent.is_err(), "the server sends no mail");
     let said = capture.interrupted();
     assert!(said.contains("packets captured"), "{said}");
+    assert_eq!(
+        site.json("status")["watches"],
+        Value::Null,
+        "nobody looks any more"
+    );
 
     let file = site.path("all.pcapng");
     let mode = fs::metadata(&file).expect("there").mode();
@@ -224,6 +240,11 @@ fn a_filter_leaves_out_a_bound_holds_and_without_a_capture_nothing_is_handed_on(
     assert!(site.connect(STRANGER, 23).is_none());
     let words = "--rule no-telnet --count 2 --snap-length 40";
     let capture = Capture::start(&site, "two.pcapng", words);
+    let status = site.said("status");
+    assert!(
+        status.contains("watched by") && status.contains(": rule no-telnet, 2 packets, 40 bytes of each"),
+        "{status}"
+    );
     assert!(site.connect(STRANGER, 8080).is_none());
     for _ in 0..3 {
         assert!(site.connect(STRANGER, 23).is_none());

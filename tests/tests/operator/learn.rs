@@ -23,6 +23,10 @@ fn what_passes_while_it_watches_becomes_rules_and_what_is_dropped_does_not() {
             let _kept = site.connect(from, 443).expect("the site is open");
         }
         assert!(site.connect(STRANGER, 8080).is_none());
+        let status = site.json("status");
+        let watch = &status["watches"][0];
+        let is_it = watch["kind"] == "learn" && watch["seconds_left"].as_u64().is_some_and(|left| left <= 4);
+        assert!(is_it && watch["capture"].is_null(), "{watch}");
         let ping = site.peer.ip("-6 neigh").is_ok() && ping(&site);
         assert!(ping, "managers may ping");
         learn.join().expect("it ends")

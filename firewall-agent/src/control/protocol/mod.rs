@@ -20,6 +20,7 @@ mod rule;
 mod set;
 mod shadow;
 mod status;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,7 @@ pub use status::{
     Enforcing, FileState, InterfaceFailure, InterfaceStatus, LastReload, PolicyFileStatus, RevisionStatus,
     Status, TableUse,
 };
+pub use watch::{WatchKind, WatchStatus};
 
 /// Version of the protocol.
 pub const VERSION: u32 = 1;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfirmStatus, Failure, TimedRule};
+use super::{ConfirmStatus, Failure, TimedRule, WatchStatus};
 use crate::state::{Actor, Cause, Head, Panic};
 
 /// What is in force.
@@ -192,6 +192,9 @@ pub struct Status {
     /// Rules that end by themselves, those that end first before the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timed_rules: Vec<TimedRule>,
+    /// Who looks at live traffic now, and for what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<WatchStatus>,
     /// Whether the policy files differ from what is in force.
     pub pending: bool,
     /// The policy files.
