@@ -10,7 +10,9 @@ use super::{
     expect_response,
     output::{Exit, Output, Tone, duration, findings, lines},
 };
-use crate::control::protocol::{Capture, Enforcing, FileState, Request, Status as Report, WatchStatus};
+use crate::control::protocol::{
+    Capture, Enforcing, FileState, Request, SettingsState, SettingsStatus, Status as Report, WatchStatus,
+};
 
 /// Shows what is in force and how the agent is doing.
 #[derive(Debug, clap::Args)]
@@ -81,6 +83,9 @@ fn text(output: &Output, report: &Report) -> String {
         );
     }
     line("files", files(output, report));
+    if let Some(settings) = &report.settings {
+        line("settings", self::settings(output, settings));
+    }
     line("last reload", last_reload(output, report));
     line(
         "agent",
@@ -235,6 +240,25 @@ fn files(output: &Output, report: &Report) -> String {
         (false, _) => format!("{} in force", report.files.len()),
         (true, true) => output.paint(Tone::Doubtful, "not in force"),
         (true, false) => differing.join("\n             "),
+    }
+}
+
+fn settings(output: &Output, settings: &SettingsStatus) -> String {
+    let path = settings.path.display();
+    match settings.state {
+        SettingsState::InUse => format!("{path}, in use"),
+        SettingsState::Changed => format!(
+            "{path} {}",
+            output.paint(Tone::Doubtful, "changed: a restart takes it")
+        ),
+        SettingsState::Broken => {
+            let fault = settings.fault.as_deref().unwrap_or_default();
+            let first = fault.lines().next().unwrap_or_default();
+            format!(
+                "{}: {first}",
+                output.paint(Tone::Bad, "broken on disk; what was last started with is in use")
+            )
+        }
     }
 }
 

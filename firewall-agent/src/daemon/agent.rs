@@ -4,7 +4,7 @@
 //! takes, the kernel only while it loads and switches, so that readers never wait for a policy to be checked.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -30,7 +30,7 @@ use crate::{
     control::protocol::{Failure, LastReload},
     dataplane::{DataplaneError, give_back_memory},
     diagnostic::SourceSet,
-    settings::Settings,
+    settings::{Settings, SettingsSource},
     state::{
         Actor, Cause, CounterNumbers, Head, History, IntentFile, Panic, PanicFile, PendingFile, Revisions,
         StateDirectory,
@@ -71,6 +71,8 @@ pub(crate) struct Health {
 /// The agent.
 pub struct Agent {
     pub(super) settings: Settings,
+    /// Where they are from.
+    pub(super) settings_source: OnceLock<SettingsSource>,
     pub(super) started: Timestamp,
     pub(super) editor: Mutex<Editor>,
     bans: Mutex<BanBook>,
@@ -116,6 +118,7 @@ impl Agent {
         let paused = kernel.mode().is_ok_and(|(mode, _)| mode == Mode::Pause);
         Self {
             settings,
+            settings_source: OnceLock::new(),
             started: Timestamp::now(),
             editor: Mutex::new(editor),
             bans: Mutex::new(bans),

@@ -13,11 +13,11 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use nix::unistd::Uid;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::{RunError, chain, log, run};
+use super::{RunError, chain, log, run, settings_file::tell_of_copy};
 use crate::{
     control::{AccessError, AccessRules},
     dataplane::{Dataplane, DataplaneError, KernelDataplane, KernelSettings, Unloaded, hold_little_memory},
-    settings::{self, DEFAULT_PATH, Settings, SettingsError},
+    settings::{self, DEFAULT_PATH, Loaded, Settings, SettingsError},
     state::{PanicFile, StateDirectory, StateError},
 };
 
@@ -69,7 +69,8 @@ enum Command {
     Run,
     /// Takes everything out of the kernel: the host is not filtered any more. No agent may be running.
     Unload,
-    /// Says whether the settings are right, and changes nothing.
+    /// Says whether the settings are right, and changes nothing. An agent that starts with wrong ones goes on with its copy
+    /// of those that it last started with, if there is one.
     CheckSettings,
 }
 
@@ -138,26 +139,35 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(arguments: &Arguments) -> Result<(), CommandError> {
-    let settings = settings::load(&arguments.settings)?;
     match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => serve(settings),
-        Command::Unload => unload(&settings),
-        Command::CheckSettings => check_settings(&settings, &arguments.settings),
+        Command::Run => serve(usable(&arguments.settings)?),
+        Command::Unload => unload(&usable(&arguments.settings)?.settings),
+        Command::CheckSettings => check_settings(&arguments.settings),
     }
+}
+
+/// The settings; what the agent last started with where they are broken, so that a slip of the pen does not leave a host
+/// without a firewall at its next boot.
+fn usable(path: &Path) -> Result<Loaded, SettingsError> {
+    let (loaded, error) = settings::load_or_copy(path)?;
+    if let Some(error) = error {
+        tell_of_copy(&error);
+    }
+    Ok(loaded)
 }
 
 /// Threads that run the agent's tasks; what blocks has threads of its own.
 const WORKERS: usize = 2;
 
-fn serve(settings: Settings) -> Result<(), CommandError> {
+fn serve(loaded: Loaded) -> Result<(), CommandError> {
     hold_little_memory();
-    let dataplane = Box::new(KernelDataplane::new(KernelSettings::from(&settings)));
+    let dataplane = Box::new(KernelDataplane::new(KernelSettings::from(&loaded.settings)));
     // One for each CPU would be memory for nothing on a large machine: the agent hardly ever has work.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(run(settings, dataplane));
+    let ended = runtime.block_on(run(loaded, dataplane));
     // What still runs may be the verifier's work for a change to come.
     runtime.shutdown_timeout(LAST_PATIENCE);
     Ok(ended?)
@@ -192,7 +202,8 @@ fn describe(unloaded: &Unloaded) -> String {
     lines.join("\n")
 }
 
-fn check_settings(settings: &Settings, path: &Path) -> Result<(), CommandError> {
+fn check_settings(path: &Path) -> Result<(), CommandError> {
+    let settings = settings::load(path)?;
     AccessRules::new(&settings.control)?;
     println!("{}: ok", path.display());
     Ok(())

@@ -44,6 +44,7 @@ mod record;
 mod report;
 mod resume;
 mod run;
+mod settings_file;
 mod shadow;
 mod shadow_runs;
 mod stamps;

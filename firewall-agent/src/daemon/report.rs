@@ -88,6 +88,7 @@ impl Agent {
             bans,
             watches: self.watches.statuses(),
             pending: health.pending,
+            settings: self.settings_status(),
             files: self.file_states(&in_force),
             interfaces: dataplane.interfaces().iter().map(interface_status).collect(),
             interface_failures: kernel.failures.clone(),

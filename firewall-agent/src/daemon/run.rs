@@ -14,7 +14,7 @@ use super::{Agent, StartError};
 use crate::{
     control::{AccessRules, Limits, Server, ServerError},
     dataplane::{Dataplane, EventStream, NetworkChanges},
-    settings::{MetricsSettings, Settings},
+    settings::{Loaded, MetricsSettings},
     state::{Actor, Cause},
     telemetry::MetricsServer,
 };
@@ -57,7 +57,8 @@ pub enum RunError {
 }
 
 /// Runs until a signal ends it; what is in force stays in force.
-pub async fn run(settings: Settings, dataplane: Box<dyn Dataplane>) -> Result<(), RunError> {
+pub async fn run(settings: impl Into<Loaded>, dataplane: Box<dyn Dataplane>) -> Result<(), RunError> {
+    let Loaded { settings, source } = settings.into();
     let mut signals = Signals::new()?;
     let started = settings.clone();
     let agent = spawn_blocking(move || Agent::start(started, dataplane)).await;
@@ -89,6 +90,10 @@ pub async fn run(settings: Settings, dataplane: Box<dyn Dataplane>) -> Result<()
     #[cfg(feature = "ebpf-log")]
     tasks.spawn(crate::telemetry::ebpf_log::print());
 
+    if let Some(source) = source {
+        let agent = agent.clone();
+        let _ = spawn_blocking(move || agent.settle_settings(source)).await;
+    }
     let enforcing = format!("enforcing: {}", agent.in_force().enforcing.name());
     notify(&[NotifyState::Ready, NotifyState::Status(&enforcing)]);
     tracing::info!(

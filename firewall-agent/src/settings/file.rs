@@ -36,11 +36,14 @@ pub enum SettingsError {
 
 /// Reads and checks the settings file.
 pub fn load(path: &Path) -> Result<Settings, SettingsError> {
-    let text = fs::read_to_string(path).map_err(|source| SettingsError::Read {
+    parse(&read(path)?, path)
+}
+
+pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
+    fs::read_to_string(path).map_err(|source| SettingsError::Read {
         path: path.to_owned(),
         source,
-    })?;
-    parse(&text, path)
+    })
 }
 
 /// Checks the text of a settings file; relative paths in it start at the file's directory.

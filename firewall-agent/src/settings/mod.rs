@@ -7,6 +7,7 @@ mod access;
 mod attach;
 mod failsafe;
 mod file;
+mod source;
 mod tables;
 
 use std::{
@@ -21,6 +22,8 @@ pub use attach::{AttachChoice, AttachMode, InterfaceGlob};
 pub use failsafe::FailsafeSettings;
 pub(crate) use failsafe::network;
 pub use file::{SettingsError, load, parse};
+pub(crate) use source::OnDisk;
+pub use source::{Loaded, SettingsSource, load_or_copy};
 pub use tables::TableSettings;
 
 /// Where the settings are looked for unless `--settings` says otherwise.

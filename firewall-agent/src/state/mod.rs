@@ -13,6 +13,7 @@
 //! STATE_DIR/counters.json                   counter numbers by rule name
 //! STATE_DIR/bans.json                       bans, until they end
 //! STATE_DIR/timed-rules.toml                rules that end by themselves, until they do
+//! STATE_DIR/settings.toml                   the settings that the agent last started with
 //! STATE_DIR/ends.json                       when those end, on the clock of this boot
 //! ```
 //!

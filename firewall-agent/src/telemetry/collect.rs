@@ -4,7 +4,9 @@ use firewall_common::cell::Mode;
 
 use super::family::{Family, Labels, Unit};
 use crate::{
-    control::protocol::{Counters, Enforcing, Failure, InterfaceCounts, Packets, RuleCounts},
+    control::protocol::{
+        Counters, Enforcing, Failure, InterfaceCounts, Packets, RuleCounts, SettingsState, SettingsStatus,
+    },
     daemon::{Agent, Health, InForce, Readings, mode_name, states, today},
     dataplane::XdpMode,
 };
@@ -18,6 +20,7 @@ pub(super) fn collect(agent: &Agent) -> Result<Vec<Family>, Failure> {
     families.extend(rules(&readings.counters));
     families.extend(reasons(&readings.counters));
     families.extend(interfaces(&readings));
+    families.extend(agent.settings_status().as_ref().map(settings));
     families.extend(policy(&in_force, &readings));
     families.extend(reloads(&health));
     families.extend(confirmation(&health, &readings));
@@ -45,6 +48,20 @@ pub(super) fn collect(agent: &Agent) -> Result<Vec<Family>, Failure> {
 fn about() -> Family {
     let mut family = Family::info("firewall_agent", "The agent.");
     family.add(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1);
+    family
+}
+
+fn settings(status: &SettingsStatus) -> Family {
+    let mut family = Family::gauge(
+        "firewall_settings",
+        "The settings on disk against those that the agent runs with: 1 for how they stand.",
+    );
+    for state in SettingsState::ALL {
+        family.add(
+            vec![("state", state.name().to_owned())],
+            u64::from(state == status.state),
+        );
+    }
     family
 }
 

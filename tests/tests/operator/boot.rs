@@ -185,3 +185,51 @@ fn policy_files_that_cannot_be_written_stay_in_force_as_they_are() {
         assert!(site.connect(STRANGER, 8080).is_none(), "{what}");
     }
 }
+
+#[test]
+fn broken_settings_keep_no_agent_from_starting_that_has_started_with_others() {
+    let mut site = Site::new();
+    let good = fs::read_to_string(&site.settings).expect("ours");
+    let broken = good.replace("host = ", "hots = ");
+    fs::write(&site.settings, &broken).expect("ours");
+    let refused = site.try_to_run();
+    assert_eq!(refused.code, Some(2), "nothing stands in for them: {refused:?}");
+    let place = "agent.toml:2:1: unknown field `hots`";
+    assert!(refused.stderr.contains(place), "{refused:?}");
+    assert!(!site.is_attached("eth0"));
+
+    fs::write(&site.settings, &good).expect("ours");
+    site.start();
+    let _listener = site.listen(443);
+    assert_eq!(site.json("status")["settings"]["state"], "in-use");
+    site.reboot();
+    fs::write(&site.settings, &broken).expect("ours");
+    site.start();
+    assert!(site.connect(STRANGER, 443).is_some() && site.connect(STRANGER, 22).is_none());
+    assert!(site.log().contains(place), "{}", site.log());
+    let settings = &site.json("status")["settings"];
+    assert_eq!(settings["state"], "broken", "{settings}");
+    assert!(site.said("status").contains(place), "{}", site.said("status"));
+    let doctor = site.fwctl("doctor").stdout;
+    assert!(
+        doctor.contains("the settings on disk cannot be used") && doctor.contains("check-settings"),
+        "{doctor}"
+    );
+    let metric = "firewall_settings{state=\"broken\"}";
+    assert!(site.page("/metrics").contains(&format!("{metric} 1")));
+
+    // Mended: nothing has to be restarted for it to be known.
+    fs::write(&site.settings, &good).expect("ours");
+    assert_eq!(site.json("status")["settings"]["state"], "in-use");
+    assert!(site.page("/metrics").contains(&format!("{metric} 0")));
+    fs::write(&site.settings, format!("{good}# more\n")).expect("ours");
+    assert!(site.said("status").contains("changed: a restart takes it"));
+
+    // A copy that is broken, too, is none.
+    site.reboot();
+    fs::write(&site.settings, &broken).expect("ours");
+    let copy = site.path("state/settings.toml");
+    let text = fs::read_to_string(&copy).expect("there");
+    fs::write(&copy, text.replace("host = ", "hots = ")).expect("ours");
+    assert_eq!(site.try_to_run().code, Some(2));
+}

@@ -31,6 +31,9 @@ pub(super) fn settings(example: &str, epoch: u64) -> String {
         ".ft R\n.fi\n.PP\nWhere a package has installed the file,\n\
          .B enforce_files_at_first_start\nis false in it: nothing is filtered until the first\n\
          .BR \"fwctl apply --confirm 60s\" .\n\
+         .PP\nAn agent that finds the file broken at its start goes on with its copy of what it last started with,\n\
+         .I settings.toml\nin the state directory, and says so in its log, in\n.B fwctl status\nand in the metric\n.BR firewall_settings .\n\
+         .B firewall-agent check\\-settings\nsays whether the file is right.\n\
          .PP\nPolicy files that lie elsewhere have to be the user's who runs the agent, and to be named in\n\
          .B ReadWritePaths=\nof its unit, for edits to be written back.\n\
          .SH SEE ALSO\n.BR firewall-agent (8),\n.BR firewall-policy (5),\n.BR fwctl (1)\n",

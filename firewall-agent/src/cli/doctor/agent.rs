@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use super::finding::{Finding, Level};
 use crate::control::protocol::{
-    Enforcing, FileState, Inspection, InterfaceInspection, InterfaceStatus, Status,
+    Enforcing, FileState, Inspection, InterfaceInspection, InterfaceStatus, SettingsState, SettingsStatus,
+    Status,
 };
 
 /// Larger frames reach XDP in pieces (`xdp.frags`), which the driver has to know how to do: a page less headroom and
@@ -18,6 +19,7 @@ pub(super) fn of_status(status: &Status) -> Vec<Finding> {
     let mut found = vec![version(status), enforcing(status)];
     found.extend(mode(status));
     found.push(files(status));
+    found.extend(status.settings.as_ref().map(settings));
     let failed = status
         .last_reload
         .as_ref()
@@ -110,6 +112,27 @@ fn files(status: &Status) -> Finding {
     let finding = format!("policy files differ from what is in force: {}", names.join(", "));
     Finding::new("drift", Level::Warning, finding)
         .advice("fwctl check, then fwctl reload; or put the files back")
+}
+
+fn settings(settings: &SettingsStatus) -> Finding {
+    let path = settings.path.display();
+    match settings.state {
+        SettingsState::InUse => Finding::new("drift", Level::Good, "the agent's settings are those on disk"),
+        SettingsState::Changed => {
+            let finding = format!("{path} differs from the settings that the agent runs with");
+            Finding::new("drift", Level::Warning, finding).advice("systemctl restart firewall-agent")
+        }
+        SettingsState::Broken => {
+            let fault = settings.fault.as_deref().unwrap_or_default();
+            let first = fault.lines().next().unwrap_or_default();
+            let finding = format!(
+                "the settings on disk cannot be used, and the agent runs with those that it last started with: {first}"
+            );
+            Finding::new("drift", Level::Problem, finding).advice(
+                "firewall-agent check-settings, until they are right; then systemctl restart firewall-agent",
+            )
+        }
+    }
 }
 
 fn interface(interface: &InterfaceStatus) -> Vec<Finding> {

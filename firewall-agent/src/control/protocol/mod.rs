@@ -18,6 +18,7 @@ mod mode;
 mod plan;
 mod rule;
 mod set;
+mod settings;
 mod shadow;
 mod status;
 mod watch;
@@ -46,6 +47,7 @@ pub use plan::{
 };
 pub use rule::{Changed, DisabledRule, NewRule, RuleDetail, RulePlace, RuleSummary, Rules, TimedRule};
 pub use set::{ListDetail, ListSummary, Lists};
+pub use settings::{SettingsState, SettingsStatus};
 pub use shadow::{Shadow, ShadowReport, ShadowRule};
 pub use status::{
     Enforcing, FileState, InterfaceFailure, InterfaceStatus, LastReload, PolicyFileStatus, RevisionStatus,

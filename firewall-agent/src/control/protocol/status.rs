@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfirmStatus, Failure, TimedRule, WatchStatus};
+use super::{ConfirmStatus, Failure, SettingsStatus, TimedRule, WatchStatus};
 use crate::state::{Actor, Cause, Head, Panic};
 
 /// What is in force.
@@ -197,6 +197,9 @@ pub struct Status {
     pub watches: Vec<WatchStatus>,
     /// Whether the policy files differ from what is in force.
     pub pending: bool,
+    /// How the agent's settings stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsStatus>,
     /// The policy files.
     pub files: Vec<PolicyFileStatus>,
     /// Attached interfaces.
