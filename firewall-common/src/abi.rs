@@ -33,11 +33,13 @@ pub mod names {
     pub const EVENTS: &str = "EVENTS";
     /// Events that found the ring buffer full, for each CPU.
     pub const EVENT_LOSS: &str = "EVENT_LOSS";
-    /// [`crate::capture::CaptureSettings`], one entry.
+    /// [`crate::capture::CaptureSettings`] by [`crate::capture::Viewer`].
     pub const CAPTURE: &str = "CAPTURE";
-    /// Ring buffer of packets: a [`crate::capture::CapturedHead`] and bytes.
+    /// Ring buffer of packets for a capture: a [`crate::capture::CapturedHead`] and bytes.
     pub const CAPTURED: &str = "CAPTURED";
-    /// [`crate::capture::CaptureCounts`], for each CPU.
+    /// The same for a shadow run.
+    pub const SAMPLED: &str = "SAMPLED";
+    /// [`crate::capture::CaptureCounts`] by [`crate::capture::Viewer`], for each CPU.
     pub const CAPTURE_COUNTS: &str = "CAPTURE_COUNTS";
     /// Room for a captured packet.
     pub const CAPTURE_ROOM: &str = "CAPTURE_ROOM";

@@ -1,11 +1,26 @@
-//! Dropped packets on their way to user space, for as long as somebody captures them.
+//! Dropped packets on their way to user space, for as long as somebody looks at them.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
     counters::Hook,
+    reason::Reason,
     verdict::{Decision, Verdict},
 };
+
+/// Who looks at dropped packets. Each has settings, counts and a ring buffer of its own: neither takes anything from
+/// the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Viewer {
+    /// A capture, for an operator.
+    Capture = 0,
+    /// A shadow run, which asks another policy about them.
+    Shadow = 1,
+}
+
+/// How many viewers there are.
+pub const VIEWERS: usize = 2;
 
 /// Bytes of a packet that are handed on at most.
 pub const SNAP_BYTES: u32 = 2048;
@@ -18,6 +33,9 @@ pub const ANY_INTERFACE: u32 = 0;
 
 /// Stands for every reason in [`CaptureSettings::reason`].
 pub const ANY_REASON: u8 = u8::MAX;
+
+/// Stands for the reasons that another policy may decide otherwise (see [`Reason::is_of_policy`]).
+pub const POLICY_REASONS: u8 = u8::MAX - 1;
 
 /// Bits of [`CaptureSettings::hooks`].
 #[inline(always)]
@@ -41,16 +59,18 @@ pub struct CaptureSettings {
     pub snap_bytes: u32,
     /// Packets in a second.
     pub per_second: u32,
+    /// Of the packets that are wanted one in so many is taken, by chance; zero and one are all.
+    pub every: u32,
     /// Counter numbers of the rules that decide; the first `rule_count` count.
     pub rules: [u16; CAPTURE_RULES],
     /// How many there are; zero is packets of any rule and of none.
     pub rule_count: u8,
-    /// [`crate::reason::Reason`], or [`ANY_REASON`].
+    /// [`Reason`], [`ANY_REASON`] or [`POLICY_REASONS`].
     pub reason: u8,
     /// Bits of [`hook_bit`].
     pub hooks: u8,
     /// Spare.
-    pub reserved: u8,
+    pub reserved: [u8; 5],
 }
 
 impl CaptureSettings {
@@ -60,8 +80,17 @@ impl CaptureSettings {
     pub fn takes(&self, cause: &Cause, hook: Hook, interface: u32) -> bool {
         self.hooks & hook_bit(hook) != 0
             && (self.interface == ANY_INTERFACE || self.interface == interface)
-            && (self.reason == ANY_REASON || self.reason == cause.reason)
+            && self.takes_reason(cause.reason)
             && self.takes_rule(cause.rule)
+    }
+
+    #[inline(always)]
+    const fn takes_reason(&self, reason: u8) -> bool {
+        match self.reason {
+            ANY_REASON => true,
+            POLICY_REASONS => Reason::is_number_of_policy(reason),
+            wanted => wanted == reason,
+        }
     }
 
     #[inline(always)]
@@ -144,6 +173,14 @@ pub struct CapturedPacket {
     pub bytes: [u8; SNAP_BYTES as usize],
 }
 
+/// Whether a random word takes one in so many.
+#[inline(always)]
+#[must_use]
+pub const fn is_sampled(every: u32, random: u32) -> bool {
+    // The upper half of the product is below `every`, and each value of it as likely as any other.
+    every <= 1 || (random as u64 * every as u64) >> 32 == 0
+}
+
 /// What has become of the packets that were wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -154,9 +191,11 @@ pub struct CaptureCounts {
     pub limited: u64,
     /// Lost, since they were not read in time or could not be copied.
     pub lost: u64,
+    /// Left out by chance: see [`CaptureSettings::every`].
+    pub skipped: u64,
 }
 
-const _: () = assert!(size_of::<CapturedHead>() == 32 && size_of::<CaptureSettings>() == 40);
+const _: () = assert!(size_of::<CapturedHead>() == 32 && size_of::<CaptureSettings>() == 48);
 
 #[cfg(test)]
 mod tests {
@@ -214,5 +253,28 @@ mod tests {
             hooks,
             ..everything()
         }));
+    }
+
+    #[test]
+    fn what_no_policy_decides_can_be_left_out() {
+        let settings = CaptureSettings {
+            reason: POLICY_REASONS,
+            ..everything()
+        };
+        let taken = Reason::ALL.iter().filter(|reason| {
+            let cause = Cause {
+                reason: **reason as u8,
+                ..CAUSE
+            };
+            settings.takes(&cause, Hook::Ingress, 3)
+        });
+        assert!(taken.eq(&[Reason::Rule, Reason::Default, Reason::Listed]));
+    }
+
+    #[test]
+    fn one_in_so_many_is_taken_evenly() {
+        let taken = |every: u32| (0..1 << 16).filter(|word| is_sampled(every, word << 16)).count();
+        assert_eq!([0, 1, 2, 10, 100].map(taken), [65_536, 65_536, 32_768, 6554, 656]);
+        assert!(!is_sampled(u32::MAX, u32::MAX) && is_sampled(u32::MAX, 0));
     }
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{abi::SLOTS, cell::reached, flow::STATES};
+use crate::{abi::SLOTS, capture::VIEWERS, cell::reached, flow::STATES};
 
 /// Settings of one slot that the path of a live flow needs. Written while the slot is neither in force nor a fallback.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -49,10 +49,13 @@ pub struct Control {
     pub bans: u32,
     /// By slot.
     pub slots: [SlotControl; SLOTS],
-    /// When the capture of dropped packets ends, in ticks; zero is none. What is captured stands in a map of its own.
+    /// Until when dropped packets are handed to anybody, in ticks; zero is not at all. Which packets stands in a map of
+    /// its own.
     pub capture_until_ticks: u32,
     /// Spare.
     pub reserved: u32,
+    /// The same for each [`crate::capture::Viewer`]: only the program that hands packets on asks for it.
+    pub viewer_until_ticks: [u32; VIEWERS],
 }
 
 impl Control {
@@ -65,11 +68,23 @@ impl Control {
     }
 }
 
-/// Whether dropped packets are captured now, by [`Control::capture_until_ticks`].
+/// Whether dropped packets are captured now, by [`Control::capture_until_ticks`] or a viewer's word.
 #[inline(always)]
 #[must_use]
 pub const fn is_capturing(until_ticks: u32, now_ticks: u32) -> bool {
     until_ticks != 0 && !reached(now_ticks, until_ticks)
+}
+
+/// [`Control::capture_until_ticks`] for these words of the viewers: when the last of them ends that has not ended yet.
+#[must_use]
+pub const fn last_viewer(until_ticks: [u32; VIEWERS], now_ticks: u32) -> u32 {
+    let [one, other] = until_ticks;
+    match (is_capturing(one, now_ticks), is_capturing(other, now_ticks)) {
+        (true, true) if reached(one, other) => one,
+        (true, false) => one,
+        (_, true) => other,
+        (false, false) => 0,
+    }
 }
 
 /// The length of a tick. Ticks count in 32 bits; at 64 to 80 ms they wrap after eight years.
@@ -126,6 +141,22 @@ mod tests {
         assert!(!is_capturing(0, 5), "there is none");
         assert!(is_capturing(6, 5) && !is_capturing(5, 5) && !is_capturing(4, 5));
         assert!(is_capturing(1, u32::MAX), "the clock wraps");
+    }
+
+    #[test]
+    fn whoever_looks_the_longest_says_when_it_ends() {
+        for (until, last) in [
+            ([0, 0], 0),
+            ([5, 4], 0),
+            ([6, 0], 6),
+            ([4, 6], 6),
+            ([8, 6], 8),
+            ([6, 8], 8),
+            ([u32::MAX, 9], 9),
+        ] {
+            assert_eq!(last_viewer(until, 5), last, "{until:?}");
+        }
+        assert_eq!(last_viewer([u32::MAX, 9], u32::MAX - 1), 9, "the clock wraps");
     }
 
     #[test]

@@ -148,6 +148,22 @@ reasons! {
     FragmentMalformed = 84, "fragment-malformed", drop;
 }
 
+impl Reason {
+    /// Whether the policy has decided: a rule, a default or a block list. Another policy may decide otherwise; of all
+    /// else none decides.
+    #[must_use]
+    pub const fn is_of_policy(self) -> bool {
+        Self::is_number_of_policy(self as u8)
+    }
+
+    /// The same of its number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_number_of_policy(number: u8) -> bool {
+        number == Self::Rule as u8 || number == Self::Default as u8 || number == Self::Listed as u8
+    }
+}
+
 /// Room for every number of [`Reason`] in the counters.
 pub const REASON_NUMBERS: usize = 96;
 

@@ -1,12 +1,17 @@
-//! Dropped packets for whoever captures them, in a program of its own.
+//! Dropped packets for whoever looks at them, in a program of its own: a capture, a shadow run, or both.
 //!
-//! While nobody does, a dropped packet costs one look at the control record more, and any other nothing. A capture ends
-//! at its time, agent alive or dead.
+//! While nobody does, a dropped packet costs one look at the control record more, and any other nothing. A look ends at
+//! its time, agent alive or dead.
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::{
+    helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns},
+    maps::RingBuf,
+};
 use firewall_common::{
     bytes::PacketBytes,
-    capture::{CaptureCounts, CaptureSettings, CapturedHead, CapturedPacket, Cause, SNAP_BYTES},
+    capture::{
+        CaptureCounts, CaptureSettings, CapturedHead, CapturedPacket, Cause, SNAP_BYTES, Viewer, is_sampled,
+    },
     control::is_capturing,
     opaque::masked,
     rehearsal::is_dry,
@@ -16,13 +21,13 @@ use firewall_common::{
 use crate::{
     account, clock,
     hook::HookContext,
-    maps::{CAPTURE, CAPTURE_COUNTS, CAPTURE_ROOM, CAPTURED, CONTROL},
+    maps::{CAPTURE, CAPTURE_COUNTS, CAPTURE_ROOM, CAPTURED, CONTROL, SAMPLED},
     slot::{self, InForce},
     tables::take_token,
     tail_call,
 };
 
-/// Hands a dropped packet to the program that captures it, if one is on. That program ends what is left to be done.
+/// Hands a dropped packet to the program that captures it, if anybody looks. That program ends what is left to be done.
 #[inline(always)]
 pub(crate) fn offer<C: HookContext>(context: &C, in_force: &InForce<'_>, decision: &Decision) {
     if is_dry() {
@@ -47,33 +52,57 @@ pub(crate) fn capture<C: HookContext>(context: &C) -> C::Action {
     };
     let cause = work.cause;
     let interface = context.interface();
-    if let Some(settings) = wanted::<C>(&cause, interface) {
-        hand_on(context, settings, cause, interface);
-    }
+    show(context, Viewer::Capture, &CAPTURED, cause, interface);
+    show(context, Viewer::Shadow, &SAMPLED, cause, interface);
     if cause.is_reject() {
         tail_call::refuse(context, C::programs());
     }
     C::DROP
 }
 
-/// The settings of the capture where they want a packet that was dropped like this.
+/// Shows the packet to a viewer that wants it.
 #[inline(always)]
-fn wanted<C: HookContext>(cause: &Cause, interface: u32) -> Option<*mut CaptureSettings> {
-    let settings = CAPTURE.get_ptr_mut(0)?;
+fn show<C: HookContext>(context: &C, viewer: Viewer, ring: &RingBuf, cause: Cause, interface: u32) {
+    let (Some(now_ticks), Some(settings)) = (looks(viewer), CAPTURE.get_ptr_mut(viewer as u32)) else {
+        return;
+    };
     // SAFETY: a map value, checked for null.
-    unsafe { (*settings).takes(cause, C::HOOK, interface) }.then_some(settings)
+    if unsafe { (*settings).takes(&cause, C::HOOK, interface) } {
+        hand_on(context, viewer, ring, settings, now_ticks, cause, interface);
+    }
+}
+
+/// The time in ticks, where a viewer looks now: the one that has the program run may be the other.
+#[inline(always)]
+fn looks(viewer: Viewer) -> Option<u32> {
+    let control = CONTROL.get(0)?;
+    let now_ticks = clock::now_ticks(control);
+    // SAFETY: lies in the control record; the agent may write it at any time.
+    let until = unsafe { core::ptr::read_volatile(&raw const control.viewer_until_ticks[viewer as usize]) };
+    is_capturing(until, now_ticks).then_some(now_ticks)
 }
 
 #[inline(always)]
-fn hand_on<C: HookContext>(context: &C, settings: *mut CaptureSettings, cause: Cause, interface: u32) {
-    let Some(counts) = CAPTURE_COUNTS.get_ptr_mut(0) else {
+fn hand_on<C: HookContext>(
+    context: &C,
+    viewer: Viewer,
+    ring: &RingBuf,
+    settings: *mut CaptureSettings,
+    now_ticks: u32,
+    cause: Cause,
+    interface: u32,
+) {
+    let Some(counts) = CAPTURE_COUNTS.get_ptr_mut(viewer as u32) else {
         return;
     };
     // SAFETY: a per-CPU map value, checked for null.
     let counts: &mut CaptureCounts = unsafe { &mut *counts };
-    if !take(settings) {
+    // SAFETY: a map value, checked for null by the caller; the helper has no arguments.
+    if !unsafe { is_sampled((*settings).every, bpf_get_prandom_u32()) } {
+        counts.skipped += 1;
+    } else if !take(settings, now_ticks) {
         counts.limited += 1;
-    } else if copy(context, settings, cause, interface).is_some() {
+    } else if copy(context, ring, settings, cause, interface).is_some() {
         counts.captured += 1;
     } else {
         counts.lost += 1;
@@ -82,20 +111,11 @@ fn hand_on<C: HookContext>(context: &C, settings: *mut CaptureSettings, cause: C
 
 /// Takes one of the packets that are allowed. Two CPUs may count one packet only; the bounds are not exact.
 #[inline(always)]
-fn take(settings: *mut CaptureSettings) -> bool {
-    let Some(control) = CONTROL.get(0) else {
-        return false;
-    };
+fn take(settings: *mut CaptureSettings, now_ticks: u32) -> bool {
     // SAFETY: a map value, checked for null by the caller.
     unsafe {
         let left = core::ptr::read_volatile(&raw const (*settings).left);
-        if left == 0
-            || !take_token(
-                &raw mut (*settings).window,
-                (*settings).per_second,
-                clock::now_ticks(control),
-            )
-        {
+        if left == 0 || !take_token(&raw mut (*settings).window, (*settings).per_second, now_ticks) {
             return false;
         }
         core::ptr::write_volatile(&raw mut (*settings).left, left - 1);
@@ -107,6 +127,7 @@ fn take(settings: *mut CaptureSettings) -> bool {
 #[inline(always)]
 fn copy<C: HookContext>(
     context: &C,
+    ring: &RingBuf,
     settings: *mut CaptureSettings,
     cause: Cause,
     interface: u32,
@@ -141,6 +162,6 @@ fn copy<C: HookContext>(
         (*room).head = head;
         context.copy((&raw mut (*room).bytes).cast(), bytes as u32)?;
         let record = core::slice::from_raw_parts(room.cast::<u8>(), size_of::<CapturedHead>() + bytes);
-        CAPTURED.output::<[u8]>(record, 0).ok()
+        ring.output::<[u8]>(record, 0).ok()
     }
 }

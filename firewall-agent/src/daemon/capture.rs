@@ -6,7 +6,7 @@
 use std::{mem::take, sync::Arc, time::Duration};
 
 use firewall_common::{
-    capture::{CaptureCounts, CapturedHead, SNAP_BYTES},
+    capture::{CaptureCounts, CapturedHead, SNAP_BYTES, Viewer},
     counters::Hook,
     interface::LinkType,
     reason::Reason,
@@ -33,7 +33,7 @@ use crate::{
         StreamReceiver,
         protocol::{Capture, CapturedPacket, Captures, Failure, FailureKind, Link, Response},
     },
-    dataplane::{CaptureFilter, CaptureStream, CapturedFrame},
+    dataplane::{CaptureFilter, CaptureReasons, CaptureStream, CapturedFrame},
     state::Actor,
 };
 
@@ -69,10 +69,10 @@ impl Agent {
         let watching = self.watches.begin_capture(by, wanted)?;
         let (stream, before) = {
             let mut kernel = self.kernel();
-            let before = kernel.dataplane.capture_counts();
+            let before = kernel.dataplane.capture_counts(Viewer::Capture);
             let before = before.map_err(|error| kernel_failure(&error))?;
             let lease = time.map_or(LEASE, |time| time.min(LEASE));
-            let stream = kernel.dataplane.start_capture(&filter, lease);
+            let stream = kernel.dataplane.start_capture(Viewer::Capture, &filter, lease);
             (stream.map_err(|error| kernel_failure(&error))?, before)
         };
         tracing::info!(by = by.describe(), wanted = ?wanted, "dropped packets are captured");
@@ -95,8 +95,8 @@ impl Agent {
         let mut kernel = self.kernel();
         let counts = kernel
             .dataplane
-            .extend_capture(time)
-            .and_then(|()| kernel.dataplane.capture_counts());
+            .extend_capture(Viewer::Capture, time)
+            .and_then(|()| kernel.dataplane.capture_counts(Viewer::Capture));
         match counts {
             Ok(counts) => Some((
                 counts.limited.saturating_sub(before.limited),
@@ -110,7 +110,7 @@ impl Agent {
     }
 
     fn end_capture(&self) {
-        if let Err(error) = self.kernel().dataplane.end_capture() {
+        if let Err(error) = self.kernel().dataplane.end_capture(Viewer::Capture) {
             tracing::warn!(%error, "a capture could not be ended; it ends by itself");
         }
     }
@@ -257,7 +257,10 @@ fn filter(wanted: &Capture, in_force: &InForce) -> Result<CaptureFilter, Failure
     let rules = wanted.rule.as_deref().map(|name| numbers(name, in_force));
     Ok(CaptureFilter {
         rules: rules.transpose()?.unwrap_or_default(),
-        reason: reason.transpose()?,
+        reasons: reason
+            .transpose()?
+            .map_or(CaptureReasons::Any, CaptureReasons::One),
+        every: 1,
         interface: interface.transpose()?,
         hook: hook.transpose()?,
         snap_bytes: wanted.snap_bytes,

@@ -3,7 +3,8 @@
 use bytemuck::try_pod_read_unaligned;
 use firewall_common::{
     capture::{
-        ANY_INTERFACE, ANY_REASON, CAPTURE_RULES, CaptureSettings, CapturedHead, SNAP_BYTES, hook_bit,
+        ANY_INTERFACE, ANY_REASON, CAPTURE_RULES, CaptureSettings, CapturedHead, POLICY_REASONS, SNAP_BYTES,
+        hook_bit,
     },
     counters::Hook,
     reason::Reason,
@@ -18,17 +19,41 @@ pub struct CaptureFilter {
     /// are none.
     pub rules: Vec<u16>,
     /// Why they are dropped.
-    pub reason: Option<Reason>,
+    pub reasons: CaptureReasons,
     /// Index of their interface.
     pub interface: Option<u32>,
     /// Which way they go; both where it is left out.
     pub hook: Option<Hook>,
     /// Bytes of each packet; never more than [`SNAP_BYTES`].
     pub snap_bytes: u32,
+    /// Of them one in so many, by chance; zero and one are all.
+    pub every: u32,
     /// Packets in a second.
     pub per_second: u32,
     /// Packets in all.
     pub packets: u64,
+}
+
+/// Why packets are dropped that are captured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CaptureReasons {
+    /// For any reason.
+    #[default]
+    Any,
+    /// For this one.
+    One(Reason),
+    /// By the policy, so that another one may decide otherwise (see [`Reason::is_of_policy`]).
+    Policy,
+}
+
+impl CaptureReasons {
+    const fn number(self) -> u8 {
+        match self {
+            Self::Any => ANY_REASON,
+            Self::One(reason) => reason as u8,
+            Self::Policy => POLICY_REASONS,
+        }
+    }
 }
 
 impl CaptureFilter {
@@ -46,9 +71,10 @@ impl CaptureFilter {
             per_second: self.per_second,
             rules,
             rule_count: u8::try_from(self.rules.len()).ok()?,
-            reason: self.reason.map_or(ANY_REASON, |reason| reason as u8),
+            reason: self.reasons.number(),
+            every: self.every,
             hooks: self.hook.map_or(both[0] | both[1], hook_bit),
-            reserved: 0,
+            reserved: [0; 5],
         })
     }
 }
@@ -101,6 +127,18 @@ mod tests {
             (settings.rule_count, settings.reason, settings.hooks),
             (0, ANY_REASON, 3)
         );
+        for (reasons, number) in [
+            (CaptureReasons::One(Reason::Banned), Reason::Banned as u8),
+            (CaptureReasons::Policy, POLICY_REASONS),
+        ] {
+            let filter = CaptureFilter {
+                reasons,
+                every: 7,
+                ..CaptureFilter::default()
+            };
+            let settings = filter.settings().expect("no rules");
+            assert_eq!((settings.reason, settings.every), (number, 7));
+        }
         let filter = CaptureFilter {
             rules: vec![7, 9],
             hook: Some(Hook::Egress),

@@ -23,10 +23,16 @@ mod takeover;
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use firewall_common::{capture::CaptureCounts, cell::Cell, counters::Hook, flow::FlowKey, image::Block};
+use firewall_common::{
+    capture::{CaptureCounts, Viewer},
+    cell::Cell,
+    counters::Hook,
+    flow::FlowKey,
+    image::Block,
+};
 
 pub use ban::{Bans, ban_table};
-pub use capture::{CaptureFilter, CaptureStream, CapturedFrame};
+pub use capture::{CaptureFilter, CaptureReasons, CaptureStream, CapturedFrame};
 pub use clock::ClockReading;
 pub use counters::CounterSnapshot;
 pub use error::{AttachHook, DataplaneError};
@@ -187,22 +193,23 @@ pub trait Dataplane: Send {
     /// Log events. One reader at a time: a second call takes the events away from the first.
     fn events(&mut self) -> Result<EventStream, DataplaneError>;
 
-    /// Has dropped packets captured for so long, unless [`Dataplane::extend_capture`] is called in time; the kernel side
-    /// ends it by itself. There is one capture at a time: a second call replaces the first.
+    /// Has dropped packets handed to a viewer for so long, unless [`Dataplane::extend_capture`] is called in time; the
+    /// kernel side ends it by itself. Each viewer has one stream at a time: a second call replaces the first.
     fn start_capture(
         &mut self,
+        viewer: Viewer,
         filter: &CaptureFilter,
         time: Duration,
     ) -> Result<CaptureStream, DataplaneError>;
 
-    /// Has the capture go on for so long from now.
-    fn extend_capture(&mut self, time: Duration) -> Result<(), DataplaneError>;
+    /// Has that go on for so long from now.
+    fn extend_capture(&mut self, viewer: Viewer, time: Duration) -> Result<(), DataplaneError>;
 
-    /// Ends the capture, if one is on.
-    fn end_capture(&mut self) -> Result<(), DataplaneError>;
+    /// Ends it, if the viewer looks.
+    fn end_capture(&mut self, viewer: Viewer) -> Result<(), DataplaneError>;
 
-    /// What has become of the packets that captures wanted, since the maps were made.
-    fn capture_counts(&self) -> Result<CaptureCounts, DataplaneError>;
+    /// What has become of the packets that a viewer wanted, since the maps were made.
+    fn capture_counts(&self, viewer: Viewer) -> Result<CaptureCounts, DataplaneError>;
 
     /// How full the tables are.
     fn map_usage(&self) -> Result<Vec<MapUsage>, DataplaneError>;

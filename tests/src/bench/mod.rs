@@ -28,7 +28,7 @@ use firewall_agent::{
 };
 use firewall_common::{
     abi::{ABI_VERSION, SLOTS},
-    capture::CaptureCounts,
+    capture::{CaptureCounts, VIEWERS, Viewer},
     cell::{Cell, Mode},
     control::ClockScale,
     counters::Hook,
@@ -73,7 +73,7 @@ pub struct Bench {
     pins: PathBuf,
     /// Number of whoever has the bench now.
     turn: u64,
-    captured: Option<CaptureStream>,
+    captured: [Option<CaptureStream>; VIEWERS],
     /// What reads it.
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -109,7 +109,7 @@ impl Bench {
             interfaces,
             slots: [None; SLOTS],
             turn: 0,
-            captured: None,
+            captured: [None, None],
             runtime: None,
             dataplane,
         }
@@ -129,7 +129,8 @@ impl Bench {
         let in_force = self.dataplane.cell().expect("a cell").slot;
         self.store(normal(in_force));
         self.tables.clear();
-        self.end_capture();
+        self.end_capture(Viewer::Capture);
+        self.end_capture(Viewer::Shadow);
         self.counters.watch_rules(RULES);
     }
 
@@ -345,24 +346,24 @@ impl Bench {
         ran
     }
 
-    /// Has dropped packets captured until the clock has gone on for so long.
-    pub fn start_capture(&mut self, filter: &CaptureFilter, now_ticks: u32, time: Duration) {
+    /// Has dropped packets handed to a viewer until the clock has gone on for so long.
+    pub fn start_capture(&mut self, viewer: Viewer, filter: &CaptureFilter, now_ticks: u32, time: Duration) {
         self.dataplane.set_clock(now_ticks).expect("a clock");
         let runtime = self.runtime.get_or_insert_with(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime")
         });
         let _inside = runtime.enter();
-        let stream = self.dataplane.start_capture(filter, time);
-        self.captured = Some(stream.expect("a ring buffer"));
+        let stream = self.dataplane.start_capture(viewer, filter, time);
+        self.captured[viewer as usize] = Some(stream.expect("a ring buffer"));
     }
 
     /// What has been captured since it was last asked, and what has become of all that was wanted.
     ///
     /// # Panics
     /// Where no capture was started.
-    pub fn captured(&mut self) -> (Vec<CapturedFrame>, CaptureCounts) {
-        let (runtime, stream) = (self.runtime.as_ref(), self.captured.as_mut());
+    pub fn captured(&mut self, viewer: Viewer) -> (Vec<CapturedFrame>, CaptureCounts) {
+        let (runtime, stream) = (self.runtime.as_ref(), self.captured[viewer as usize].as_mut());
         let (runtime, stream) = (runtime.expect("a capture"), stream.expect("a capture"));
         let mut frames = Vec::new();
         runtime.block_on(async {
@@ -370,13 +371,13 @@ impl Bench {
             // Nothing is there where it waits.
             let _ = tokio::time::timeout(Duration::from_millis(20), read).await;
         });
-        (frames, self.dataplane.capture_counts().expect("counters"))
+        (frames, self.dataplane.capture_counts(viewer).expect("counters"))
     }
 
-    /// Ends a capture.
-    pub fn end_capture(&mut self) {
-        self.dataplane.end_capture().expect("it is loaded");
-        self.captured = None;
+    /// Hands no more to a viewer.
+    pub fn end_capture(&mut self, viewer: Viewer) {
+        self.dataplane.end_capture(viewer).expect("it is loaded");
+        self.captured[viewer as usize] = None;
     }
 
     /// Live flows: table, ends and the rule that let each in.

@@ -7,7 +7,7 @@ use firewall_agent::{
     prefix_set::{Change, Members},
 };
 use firewall_common::{
-    capture::CaptureCounts,
+    capture::{CaptureCounts, Viewer},
     cell::Cell,
     control::ClockScale,
     counters::Hook,
@@ -57,19 +57,19 @@ impl InKernel {
     }
 
     /// See [`Bench::start_capture`].
-    pub fn start_capture(&self, filter: CaptureFilter, now_ticks: u32, time: Duration) {
-        self.with(move |bench| bench.start_capture(&filter, now_ticks, time));
+    pub fn start_capture(&self, viewer: Viewer, filter: CaptureFilter, now_ticks: u32, time: Duration) {
+        self.with(move |bench| bench.start_capture(viewer, &filter, now_ticks, time));
     }
 
     /// See [`Bench::captured`].
     #[must_use]
-    pub fn captured(&self) -> (Vec<CapturedFrame>, CaptureCounts) {
-        self.with(Bench::captured)
+    pub fn captured(&self, viewer: Viewer) -> (Vec<CapturedFrame>, CaptureCounts) {
+        self.with(move |bench| bench.captured(viewer))
     }
 
     /// See [`Bench::end_capture`].
-    pub fn end_capture(&self) {
-        self.with(Bench::end_capture);
+    pub fn end_capture(&self, viewer: Viewer) {
+        self.with(move |bench| bench.end_capture(viewer));
     }
 
     /// See [`Bench::live_flows`].

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::MutexGuard, time::Duration};
 
 use firewall_common::{
     abi::{SLOTS, names},
-    capture::CaptureCounts,
+    capture::{CaptureCounts, Viewer},
     cell::Cell,
     control::{SlotControl, slot_flags},
     counters::{Hook, RuleCounter},
@@ -461,28 +461,29 @@ impl Dataplane for FakeDataplane {
 
     fn start_capture(
         &mut self,
+        viewer: Viewer,
         filter: &CaptureFilter,
         time: Duration,
     ) -> Result<CaptureStream, DataplaneError> {
         let (packets, packets_out) = mpsc::unbounded_channel();
-        self.inner()?.captures = Some((filter.clone(), packets));
-        self.extend_capture(time)?;
+        self.inner()?.captures[viewer as usize] = Some((filter.clone(), packets));
+        self.extend_capture(viewer, time)?;
         Ok(CaptureStream::from_channel(packets_out))
     }
 
-    fn extend_capture(&mut self, time: Duration) -> Result<(), DataplaneError> {
+    fn extend_capture(&mut self, viewer: Viewer, time: Duration) -> Result<(), DataplaneError> {
         let mut inner = self.inner()?;
-        inner.control.capture_until_ticks = inner.clock().deadline(time).max(1);
+        inner.control.viewer_until_ticks[viewer as usize] = inner.clock().deadline(time).max(1);
         Ok(())
     }
 
-    fn end_capture(&mut self) -> Result<(), DataplaneError> {
-        self.inner()?.control.capture_until_ticks = 0;
+    fn end_capture(&mut self, viewer: Viewer) -> Result<(), DataplaneError> {
+        self.inner()?.control.viewer_until_ticks[viewer as usize] = 0;
         Ok(())
     }
 
-    fn capture_counts(&self) -> Result<CaptureCounts, DataplaneError> {
-        Ok(self.inner()?.capture_counts)
+    fn capture_counts(&self, viewer: Viewer) -> Result<CaptureCounts, DataplaneError> {
+        Ok(self.inner()?.capture_counts[viewer as usize])
     }
 
     fn map_usage(&self) -> Result<Vec<MapUsage>, DataplaneError> {

@@ -10,7 +10,7 @@ use std::{
 use bytemuck::Zeroable;
 use firewall_common::{
     abi::{ABI_VERSION, SLOTS},
-    capture::CaptureCounts,
+    capture::{CaptureCounts, VIEWERS, Viewer},
     cell::Cell,
     control::{ClockScale, Control, is_capturing},
     counters::{Counter, Hook, INTERFACE_ENTRIES, REASON_ENTRIES, RuleCounter},
@@ -92,8 +92,9 @@ pub(super) struct Inner {
     pub(super) listeners: Vec<Listener>,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) events_out: Option<mpsc::UnboundedReceiver<Event>>,
-    pub(super) captures: Option<(CaptureFilter, mpsc::UnboundedSender<CapturedFrame>)>,
-    pub(super) capture_counts: CaptureCounts,
+    /// By viewer.
+    pub(super) captures: [Option<(CaptureFilter, mpsc::UnboundedSender<CapturedFrame>)>; VIEWERS],
+    pub(super) capture_counts: [CaptureCounts; VIEWERS],
     pub(super) changes: watch::Sender<u64>,
     pub(super) failing: BTreeSet<Operation>,
     pub(super) ends_flows_at_switch: bool,
@@ -112,6 +113,13 @@ impl std::fmt::Debug for FakeKernel {
 impl Default for FakeKernel {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Inner {
+    fn is_capturing(&self, viewer: Viewer) -> bool {
+        let until = self.control.viewer_until_ticks[viewer as usize];
+        is_capturing(until, self.control.clock_cell_ticks)
     }
 }
 
@@ -142,8 +150,8 @@ impl FakeKernel {
             events,
             events_out: Some(events_out),
             changes: watch::Sender::new(0),
-            captures: None,
-            capture_counts: CaptureCounts::default(),
+            captures: Default::default(),
+            capture_counts: Default::default(),
             failing: BTreeSet::new(),
             ends_flows_at_switch: false,
         })))
@@ -241,10 +249,15 @@ impl FakeKernel {
         let _unread = self.lock().events.send(event);
     }
 
-    /// Drops a packet; true where a capture is on that wants it.
-    pub fn drop_packet(&self, frame: CapturedFrame) -> bool {
+    /// Drops a packet; true where somebody looks who wants it.
+    pub fn drop_packet(&self, frame: &CapturedFrame) -> bool {
+        // Each of them is asked.
+        [Viewer::Capture, Viewer::Shadow].map(|viewer| self.show(viewer, frame)) != [false; VIEWERS]
+    }
+
+    fn show(&self, viewer: Viewer, frame: &CapturedFrame) -> bool {
         let mut inner = self.lock();
-        if !is_capturing(inner.control.capture_until_ticks, inner.control.clock_cell_ticks) {
+        if !inner.is_capturing(viewer) {
             return false;
         }
         let hook = if frame.head.hook == Hook::Ingress as u8 {
@@ -252,7 +265,7 @@ impl FakeKernel {
         } else {
             Hook::Egress
         };
-        let Some((filter, packets)) = &inner.captures else {
+        let Some((filter, packets)) = &inner.captures[viewer as usize] else {
             return false;
         };
         let settings = filter.settings();
@@ -260,16 +273,15 @@ impl FakeKernel {
             return false;
         }
         // Nobody may be reading; the kernel does not mind either.
-        let _unread = packets.send(frame);
-        inner.capture_counts.captured += 1;
+        let _unread = packets.send(frame.clone());
+        inner.capture_counts[viewer as usize].captured += 1;
         true
     }
 
-    /// Whether a capture is on.
+    /// Whether dropped packets are handed to a viewer.
     #[must_use]
-    pub fn is_capturing(&self) -> bool {
-        let inner = self.lock();
-        is_capturing(inner.control.capture_until_ticks, inner.control.clock_cell_ticks)
+    pub fn is_capturing(&self, viewer: Viewer) -> bool {
+        self.lock().is_capturing(viewer)
     }
 
     /// Changes the counters.

@@ -3,6 +3,7 @@
 use bytemuck::Zeroable;
 use firewall_common::{
     abi::{ABI_VERSION, SLOTS, names},
+    capture::Viewer,
     control::Control,
     interface::InterfaceRecord,
 };
@@ -157,7 +158,9 @@ fn adopt(
         clock,
     };
     // Whoever had captured has gone with the former agent.
-    session.end_capture();
+    for viewer in [Viewer::Capture, Viewer::Shadow] {
+        session.end_capture(viewer)?;
+    }
     session.state.abi_version = ABI_VERSION;
     session.state.jiffies_per_second = clock.scale().jiffies_per_second;
     let mut adoption = Adoption {

@@ -13,7 +13,7 @@ use aya::{
 use bytemuck::{Pod, pod_read_unaligned};
 use firewall_common::{
     abi::names,
-    capture::CaptureCounts,
+    capture::{CaptureCounts, VIEWERS, Viewer},
     counters::{Counter, INTERFACE_ENTRIES, REASON_ENTRIES, RuleCounter},
 };
 
@@ -55,11 +55,11 @@ pub(super) fn snapshot(maps: &Maps, rules: u16) -> Result<CounterSnapshot, Datap
     })
 }
 
-/// What has become of the packets that captures wanted.
-pub(super) fn captures(pins: &Pins) -> Result<CaptureCounts, DataplaneError> {
+/// What has become of the packets that a viewer wanted.
+pub(super) fn captures(pins: &Pins, viewer: Viewer) -> Result<CaptureCounts, DataplaneError> {
     let map = open(pins, names::CAPTURE_COUNTS)?;
-    let counts = read::<CaptureCounts>(map.fd().as_fd(), 1, names::CAPTURE_COUNTS)?;
-    Ok(counts.first().copied().unwrap_or_default())
+    let counts = read::<CaptureCounts>(map.fd().as_fd(), VIEWERS as u32, names::CAPTURE_COUNTS)?;
+    Ok(counts.get(viewer as usize).copied().unwrap_or_default())
 }
 
 /// Sets the counters of a rule to zero on every CPU.

@@ -9,7 +9,8 @@ use std::{
 use bytemuck::Zeroable;
 use firewall_common::{
     abi::SLOTS,
-    control::{Control, SlotControl},
+    capture::Viewer,
+    control::{Control, SlotControl, last_viewer},
     image::Block,
     prefix_set::{PrefixTables, ROOTS},
 };
@@ -132,10 +133,19 @@ impl MappedControl {
         unsafe { (&raw mut (*self.place()).bans).write_volatile(count) };
     }
 
-    /// Says until when dropped packets are captured; zero is not at all.
-    pub(super) fn write_capture(&self, until_ticks: u32) {
-        // SAFETY: as for reading; a word of four bytes is written in one go.
-        unsafe { (&raw mut (*self.place()).capture_until_ticks).write_volatile(until_ticks) };
+    /// Says until when dropped packets are handed to a viewer; zero is not at all.
+    pub(super) fn write_capture(&self, viewer: Viewer, until_ticks: u32, now_ticks: u32) {
+        let mut viewers = self.read().viewer_until_ticks;
+        viewers[viewer as usize] = until_ticks;
+        let last = last_viewer(viewers, now_ticks);
+        // SAFETY: as for reading; each word of four bytes is written in one go.
+        unsafe {
+            (&raw mut (*self.place()).viewer_until_ticks)
+                .cast::<u32>()
+                .add(viewer as usize)
+                .write_volatile(until_ticks);
+            (&raw mut (*self.place()).capture_until_ticks).write_volatile(last);
+        }
     }
 
     fn slot(&self, slot: u8) -> Option<*mut SlotControl> {

@@ -40,7 +40,7 @@ use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
 use aya::maps::RingBuf;
 use firewall_common::{
     abi::{SLOTS, names},
-    capture::CaptureCounts,
+    capture::{CaptureCounts, Viewer},
     cell::Cell,
     counters::Hook,
     flow::FlowKey,
@@ -362,23 +362,23 @@ impl Dataplane for KernelDataplane {
 
     fn start_capture(
         &mut self,
+        viewer: Viewer,
         filter: &CaptureFilter,
         time: Duration,
     ) -> Result<CaptureStream, DataplaneError> {
-        self.session()?.start_capture(filter, time)
+        self.session()?.start_capture(viewer, filter, time)
     }
 
-    fn extend_capture(&mut self, time: Duration) -> Result<(), DataplaneError> {
-        self.session()?.extend_capture(time)
+    fn extend_capture(&mut self, viewer: Viewer, time: Duration) -> Result<(), DataplaneError> {
+        self.session()?.extend_capture(viewer, time)
     }
 
-    fn end_capture(&mut self) -> Result<(), DataplaneError> {
-        self.session()?.end_capture();
-        Ok(())
+    fn end_capture(&mut self, viewer: Viewer) -> Result<(), DataplaneError> {
+        self.session()?.end_capture(viewer)
     }
 
-    fn capture_counts(&self) -> Result<CaptureCounts, DataplaneError> {
-        counters::captures(&self.session()?.pins)
+    fn capture_counts(&self, viewer: Viewer) -> Result<CaptureCounts, DataplaneError> {
+        counters::captures(&self.session()?.pins, viewer)
     }
 
     fn map_usage(&self) -> Result<Vec<MapUsage>, DataplaneError> {
