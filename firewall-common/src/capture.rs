@@ -19,8 +19,11 @@ pub enum Viewer {
     Shadow = 1,
 }
 
+/// Entries of the maps that have one for each viewer.
+pub const VIEWER_ENTRIES: u32 = 2;
+
 /// How many viewers there are.
-pub const VIEWERS: usize = 2;
+pub const VIEWERS: usize = VIEWER_ENTRIES as usize;
 
 /// Bytes of a packet that are handed on at most.
 pub const SNAP_BYTES: u32 = 2048;

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use firewall_common::{
     abi::PROGRAMS,
-    capture::{CaptureCounts, CaptureSettings, CapturedPacket, VIEWERS},
+    capture::{CaptureCounts, CaptureSettings, CapturedPacket, VIEWER_ENTRIES},
     control::Control,
     counters::{self, Counter, RuleCounter},
     flow::Bucket,
@@ -47,13 +47,13 @@ pub(crate) static EVENTS: RingBuf = RingBuf::pinned(1 << 20, 0);
 #[map]
 pub(crate) static EVENT_LOSS: PerCpuArray<u64> = PerCpuArray::pinned(1, 0);
 #[map]
-pub(crate) static CAPTURE: Array<CaptureSettings> = Array::pinned(VIEWERS as u32, 0);
+pub(crate) static CAPTURE: Array<CaptureSettings> = Array::pinned(VIEWER_ENTRIES, 0);
 #[map]
 pub(crate) static CAPTURED: RingBuf = RingBuf::pinned(1 << 19, 0);
 #[map]
 pub(crate) static SAMPLED: RingBuf = RingBuf::pinned(1 << 19, 0);
 #[map]
-pub(crate) static CAPTURE_COUNTS: PerCpuArray<CaptureCounts> = PerCpuArray::pinned(VIEWERS as u32, 0);
+pub(crate) static CAPTURE_COUNTS: PerCpuArray<CaptureCounts> = PerCpuArray::pinned(VIEWER_ENTRIES, 0);
 #[map]
 pub(crate) static CAPTURE_ROOM: PerCpuArray<CapturedPacket> = PerCpuArray::pinned(2, 0);
 #[map]

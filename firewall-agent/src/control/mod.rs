@@ -12,4 +12,4 @@ mod seats;
 mod server;
 
 pub use access::{AccessError, AccessRules, Peer, Privilege};
-pub use server::{EventReceiver, Handler, Limits, Server, ServerError, StreamReceiver};
+pub use server::{EventReceiver, Handler, Limits, Server, ServerError, StreamReceiver, StreamSender};

@@ -78,7 +78,10 @@ impl Default for Limits {
 pub type EventReceiver = broadcast::Receiver<Arc<EventInfo>>;
 
 /// Answers as they come. Whoever makes them waits for the receiver.
-pub type StreamReceiver = mpsc::Receiver<Response>;
+pub type StreamReceiver = mpsc::Receiver<Result<Response, Failure>>;
+
+/// The other end of a [`StreamReceiver`]. A failure is the last answer.
+pub type StreamSender = mpsc::Sender<Result<Response, Failure>>;
 
 /// How often a client that watches hears something, so that one that is gone is noticed.
 const PULSE: Duration = Duration::from_secs(10);
@@ -328,7 +331,7 @@ impl Client {
         }
         Ok(match envelope.request {
             Request::EventFollow { filter, recent } => Wish::Events(filter, recent),
-            Request::Capture(_) | Request::Learn(_) => Wish::Stream(Box::new(envelope)),
+            Request::Capture(_) | Request::Learn(_) | Request::Shadow(_) => Wish::Stream(Box::new(envelope)),
             _ => Wish::Answer(Box::new(envelope)),
         })
     }
@@ -372,8 +375,12 @@ impl Client {
             }
         };
         while let Some(answer) = answers.recv().await {
-            let reply = Reply::Ok(Box::new(answer));
-            if !self.send_within(writer, reply, WATCHER_PATIENCE).await {
+            let reply = match answer {
+                Ok(answer) => Reply::Ok(Box::new(answer)),
+                Err(failure) => Reply::Error(failure),
+            };
+            let is_last = matches!(reply, Reply::Error(_));
+            if !self.send_within(writer, reply, WATCHER_PATIENCE).await || is_last {
                 return;
             }
         }

@@ -21,7 +21,7 @@ use super::{
     kernel::Kernel,
     log::PacketBudget,
     prepare,
-    shadow_runs::ShadowRun,
+    shadow::ShadowRun,
     stamps::Stamps,
     timed,
     watches::Watches,

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     control::{
-        StreamReceiver,
+        StreamReceiver, StreamSender,
         protocol::{Capture, CapturedPacket, Captures, Failure, FailureKind, Link, Response},
     },
     dataplane::{CaptureFilter, CaptureReasons, CaptureStream, CapturedFrame},
@@ -132,11 +132,15 @@ struct Session {
 }
 
 impl Session {
-    async fn run(mut self, sender: mpsc::Sender<Response>) {
+    async fn run(mut self, sender: StreamSender) {
         // The first reply says that the capture is on.
         let mut batch = Captures::default();
         let last = loop {
-            if sender.send(Response::Captures(take(&mut batch))).await.is_err() {
+            if sender
+                .send(Ok(Response::Captures(take(&mut batch))))
+                .await
+                .is_err()
+            {
                 break None;
             }
             let next = tokio::select! {
@@ -156,7 +160,7 @@ impl Session {
         tracing::info!("the capture has ended");
         if let Some(last) = last {
             // It may have gone meanwhile.
-            let _ = sender.send(Response::Captures(last)).await;
+            let _ = sender.send(Ok(Response::Captures(last))).await;
         }
     }
 
@@ -317,7 +321,7 @@ fn packet(frame: CapturedFrame, in_force: &InForce) -> CapturedPacket {
 }
 
 /// The packet as it would be on the wire: with the tag that the interface puts in.
-fn whole(head: &CapturedHead, mut bytes: Vec<u8>, is_ethernet: bool) -> (u32, Vec<u8>) {
+pub(super) fn whole(head: &CapturedHead, mut bytes: Vec<u8>, is_ethernet: bool) -> (u32, Vec<u8>) {
     if head.tag_protocol == 0 || !is_ethernet || bytes.len() < TAG_OFFSET {
         return (head.length, bytes);
     }

@@ -26,11 +26,15 @@ impl FlowGroups {
         };
         let protocol = describe::protocol_name(connection.protocol);
         let service = format!("{direction} {protocol} {port}");
-        let group = self.0.entry((service, who(now.by), who(then.by)));
-        let (flows, samples) = group.or_default();
+        self.put([service, who(now.by), who(then.by)], || connection.describe());
+    }
+
+    /// Counts one of a service, with who decides now and then, and how it is described.
+    pub(super) fn put(&mut self, [service, now, then]: [String; 3], describe: impl FnOnce() -> String) {
+        let (flows, samples) = self.0.entry((service, now, then)).or_default();
         *flows += 1;
         if samples.len() < SAMPLES {
-            samples.push(connection.describe());
+            samples.push(describe());
         }
     }
 

@@ -6,7 +6,7 @@ use super::{agent::Agent, lists::ListEdit};
 use crate::{
     control::{
         EventReceiver, Handler, Peer, StreamReceiver,
-        protocol::{EventFilter, Events, Failure, FailureKind, Request, Response, WatchKind},
+        protocol::{EventFilter, Events, Failure, FailureKind, Request, Response},
     },
     dataplane::give_back_memory,
     state::Cause,
@@ -41,6 +41,7 @@ impl Handler for Agent {
         match request {
             Request::Capture(wanted) => self.start_capture(&peer.actor, &wanted),
             Request::Learn(wanted) => self.start_learning(&peer.actor, &wanted),
+            Request::Shadow(wanted) => self.start_shadow(&peer.actor, &wanted),
             other => {
                 let message = format!("{} has one answer", other.name());
                 Err(Failure::new(FailureKind::BadRequest, message))
@@ -69,11 +70,6 @@ impl Agent {
                 why,
             } => Response::Mode(self.pause(by, seconds, why.as_deref())?),
             Request::Pause { seconds: None, why } => Response::Mode(self.end_pause(by, why.as_deref())?),
-            Request::Shadow(wanted) => {
-                let seconds = Some(wanted.seconds);
-                let _watching = self.watches.begin(WatchKind::Shadow, by, seconds);
-                Response::Shadow(Box::new(self.shadow(wanted)?))
-            }
             Request::Plan { files } => Response::Plan(Box::new(self.plan(by, files)?)),
             Request::Apply(apply) => Response::Changed(self.apply(by, *apply)?),
             Request::Confirm {} => Response::Changed(self.confirm(by)?),
@@ -108,7 +104,7 @@ impl Agent {
             Request::Inspect {} => Response::Inspection(self.inspect()?),
             // The server follows; this is for who asks without one.
             Request::EventFollow { filter, recent } => Response::Events(self.follow(&filter, recent)?.0),
-            Request::Capture(_) | Request::Learn(_) => {
+            Request::Capture(_) | Request::Learn(_) | Request::Shadow(_) => {
                 let message = "this has many answers, and a connection of its own";
                 return Err(Failure::new(FailureKind::BadRequest, message));
             }

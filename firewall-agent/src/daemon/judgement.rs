@@ -8,13 +8,13 @@ use std::{
 use firewall_common::{
     counters::{DEFAULT_COUNTERS, Hook},
     flow::flow_flags,
-    interface::INTERFACE_SLOTS,
+    interface::{INTERFACE_SLOTS, LinkType},
     reason::Reason,
     verdict::{Decision, Verdict},
 };
 use globset::GlobSet;
 
-use super::{describe, flows::ends, in_force::DIRECTIONS, kernel::glob_set};
+use super::{describe, flows::ends, in_force::DIRECTIONS, kernel::glob_set, shadow::DroppedPacket};
 use crate::{
     compile::{BindError, CompiledImage, timeouts::timeouts},
     dataplane::{FlowView, SocketFlow},
@@ -36,7 +36,7 @@ const NOW_TICKS: u32 = 1000;
 const LATER_TICKS: u32 = 1 << 30;
 
 /// A connection to ask about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Connection {
     pub(super) protocol: u8,
     pub(super) remote: SocketAddr,
@@ -193,12 +193,7 @@ impl<'a> Judgement<'a> {
                 by: By::Unfiltered,
             };
         }
-        self.asked += 1;
-        if self.asked.is_multiple_of(QUESTIONS) {
-            self.engine.forget_flows();
-        }
-        let place = self.interfaces.iter().position(|name| name == interface);
-        let slot = place.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or(0);
+        let slot = self.next_question(interface);
         let incoming = Segment {
             source: connection.remote.ip().to_canonical(),
             destination: connection.local.ip().to_canonical(),
@@ -213,25 +208,50 @@ impl<'a> Judgement<'a> {
         };
         let decided = self.engine.packet(&opening.opening(), first, slot, NOW_TICKS);
         if decided.verdict != Verdict::Pass {
-            return self.answer(decided, connection);
+            return self.answer(decided, connection.remote.ip());
         }
         let answered = self
             .engine
             .packet(&opening.turned().answer(), second, slot, NOW_TICKS);
         if answered.verdict != Verdict::Pass {
-            return self.answer(answered, connection);
+            return self.answer(answered, connection.remote.ip());
         }
-        self.answer(decided, connection)
+        self.answer(decided, connection.remote.ip())
     }
 
-    fn answer(&self, decision: Decision, connection: &Connection) -> Answer<'a> {
+    /// What becomes of a packet, of which this is the frame.
+    pub(super) fn ask_packet(&mut self, packet: &DroppedPacket, frame: &[u8], link: LinkType) -> Answer<'a> {
+        if !self.globs.is_match(&*packet.interface) {
+            return Answer {
+                passes: true,
+                by: By::Unfiltered,
+            };
+        }
+        let slot = self.next_question(&packet.interface);
+        let decided = self
+            .engine
+            .packet_on(frame, link, packet.way.hook(), slot, NOW_TICKS);
+        self.answer(decided, packet.remote())
+    }
+
+    /// The slot of the interface that a question is about.
+    fn next_question(&mut self, interface: &str) -> u8 {
+        self.asked += 1;
+        if self.asked.is_multiple_of(QUESTIONS) {
+            self.engine.forget_flows();
+        }
+        let place = self.interfaces.iter().position(|name| name == interface);
+        place.and_then(|place| u8::try_from(place + 1).ok()).unwrap_or(0)
+    }
+
+    fn answer(&self, decision: Decision, remote: IpAddr) -> Answer<'a> {
         let place = usize::from(decision.rule);
         let by = match (decision.reason, place.checked_sub(usize::from(DEFAULT_COUNTERS))) {
             (Reason::Listed, _) => self
                 .policy
                 .lists
                 .iter()
-                .find(|list| has(&list.entries, connection.remote.ip()))
+                .find(|list| has(&list.entries, remote))
                 .map_or(By::Reason(decision.reason), |list| By::List(&list.name)),
             (Reason::Rule | Reason::Flow | Reason::Default, Some(place)) => self
                 .policy

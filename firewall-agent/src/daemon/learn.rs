@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     control::{
-        EventReceiver, StreamReceiver,
+        EventReceiver, StreamReceiver, StreamSender,
         protocol::{
             EventInfo, Failure, FailureKind, Learn, Learned, Listening, Response, SeenConnection, WatchKind,
         },
@@ -85,11 +85,11 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(mut self, first: Learned, end: Option<Instant>, sender: mpsc::Sender<Response>) {
+    async fn run(mut self, first: Learned, end: Option<Instant>, sender: StreamSender) {
         let mut next = first;
         loop {
             let ended = next.ended;
-            if sender.send(Response::Learned(next)).await.is_err() || ended {
+            if sender.send(Ok(Response::Learned(next))).await.is_err() || ended {
                 return;
             }
             let left = end.map_or(INTERVAL, |end| end.saturating_duration_since(Instant::now()));
@@ -104,7 +104,12 @@ impl Watch {
             });
             match looked.await {
                 Ok((watch, Ok(learned))) => (self, next) = (watch, learned),
-                Ok((_, Err(error))) => return tracing::error!(%error, "traffic cannot be watched any more"),
+                Ok((_, Err(error))) => {
+                    tracing::error!(%error, "traffic cannot be watched any more");
+                    // The client may be gone.
+                    let _ = sender.send(Err(kernel_failure(&error))).await;
+                    return;
+                }
                 Err(error) => return tracing::error!(%error, "traffic cannot be watched any more"),
             }
         }

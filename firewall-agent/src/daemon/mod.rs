@@ -46,7 +46,6 @@ mod resume;
 mod run;
 mod settings_file;
 mod shadow;
-mod shadow_runs;
 mod stamps;
 mod start;
 mod takeover;

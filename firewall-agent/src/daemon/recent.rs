@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
+use firewall_common::reason::Reason;
+
 use super::{
     agent::Agent,
     describe::protocol_number,
@@ -20,12 +22,10 @@ const MOST: usize = 50_000;
 /// Groups that are shown.
 const MOST_GROUPS: usize = 20;
 
-/// Reasons of dropped packets that another policy could decide otherwise.
-const REASONS: [&str; 3] = ["rule", "default", "listed"];
-
 /// The connection that a dropped packet would have opened, where a policy has decided about it.
 pub(super) fn refused(event: &EventInfo) -> Option<Connection> {
-    if event.verdict == "pass" || !REASONS.contains(&&*event.reason) {
+    let is_of_policy = |reason: &&Reason| reason.is_of_policy() && reason.name() == event.reason;
+    if event.verdict == "pass" || !Reason::ALL.iter().any(|reason| is_of_policy(&reason)) {
         return None;
     }
     let source = SocketAddr::new(event.source?, event.source_port?);
@@ -86,5 +86,43 @@ pub(super) fn decided_otherwise(
         asked: recent.len() as u64,
         kept_out,
         let_in,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn event(reason: &str, verdict: &str) -> EventInfo {
+        EventInfo {
+            at: Timestamp::UNIX_EPOCH,
+            direction: "in".to_owned(),
+            interface: "eth0".to_owned(),
+            verdict: verdict.to_owned(),
+            reason: reason.to_owned(),
+            rule: None,
+            protocol: Some("tcp".to_owned()),
+            source: "192.0.2.1".parse().ok(),
+            source_port: Some(4711),
+            destination: "198.51.100.7".parse().ok(),
+            destination_port: Some(22),
+            length: 60,
+            packet: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_drops_that_a_policy_has_decided_are_asked_about() {
+        for (reason, verdict) in [
+            ("default", "pass"),
+            ("spoofed-own", "drop"),
+            ("malformed-ip", "drop"),
+        ] {
+            assert_eq!(refused(&event(reason, verdict)), None, "{reason}");
+        }
+        let refused = refused(&event("default", "drop")).map(|connection| connection.describe());
+        assert_eq!(refused.as_deref(), Some("tcp 192.0.2.1:4711 to 198.51.100.7:22"));
     }
 }

@@ -29,6 +29,13 @@ struct Entry {
     status: WatchStatus,
 }
 
+impl Entry {
+    /// Until it ends.
+    fn left(&self) -> Option<Duration> {
+        self.end.map(|end| end.saturating_duration_since(Instant::now()))
+    }
+}
+
 /// A look that is under way, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Watching {
@@ -40,6 +47,24 @@ impl Watches {
     /// Notes a look of which there may be many, that ends after so many seconds.
     pub(super) fn begin(&self, kind: WatchKind, by: &Actor, seconds: Option<u64>) -> Watching {
         self.enter(&mut self.entries(), kind, by, seconds, None)
+    }
+
+    /// Notes a shadow run, of which there is one at a time: the kernel side hands dropped packets to one only.
+    pub(super) fn begin_shadow(&self, by: &Actor, seconds: u64) -> Result<Watching, Failure> {
+        let mut entries = self.entries();
+        let mut others = entries.all.iter();
+        if let Some(other) = others.find(|other| other.status.kind == WatchKind::Shadow) {
+            let left = other.left().map_or(0, |left| left.as_secs());
+            let message = format!(
+                "{} has a shadow run under way, and there is one at a time",
+                other.status.by.describe()
+            );
+            return Err(Failure::new(FailureKind::Conflict, message).hint(format!(
+                "try again in {} s, when that one ends; `fwctl status` says who watches what",
+                left + 1
+            )));
+        }
+        Ok(self.enter(&mut entries, WatchKind::Shadow, by, Some(seconds), None))
     }
 
     /// Notes a capture, of which there is one at a time.
@@ -87,9 +112,8 @@ impl Watches {
 
     /// The looks that are under way, the first before the others.
     pub(super) fn statuses(&self) -> Vec<WatchStatus> {
-        let now = Instant::now();
         let status = |entry: &Entry| WatchStatus {
-            seconds_left: entry.end.map(|end| end.saturating_duration_since(now).as_secs()),
+            seconds_left: entry.left().map(|left| left.as_secs()),
             ..entry.status.clone()
         };
         self.entries().all.iter().map(status).collect()
@@ -137,12 +161,30 @@ mod tests {
     }
 
     #[test]
+    fn there_is_one_shadow_run_at_a_time_beside_a_capture() {
+        let watches = Watches::default();
+        let root = Actor::new(0, Some("root".to_owned()));
+        let _capture = watches.begin_capture(&root, &capture()).expect("it is free");
+        let taken = watches.begin_shadow(&root, 60).expect("it is free");
+        let refused = watches.begin_shadow(&Actor::new(1000, None), 1);
+        let refused = refused.expect_err("it is taken");
+        assert!(
+            refused.message.starts_with("root has a shadow run"),
+            "{refused:?}"
+        );
+        let hint = refused.hint.unwrap_or_default();
+        assert!(hint.starts_with("try again in 60 s"), "{hint}");
+        drop(taken);
+        assert!(watches.begin_shadow(&root, 1).is_ok());
+    }
+
+    #[test]
     fn who_looks_is_told_for_as_long_as_he_does() {
         let watches = Watches::default();
         assert_eq!(watches.statuses(), []);
         let root = Actor::new(0, Some("root".to_owned()));
         let first = watches.begin(WatchKind::Learn, &root, None);
-        let second = watches.begin(WatchKind::Shadow, &root, Some(60));
+        let second = watches.begin_shadow(&root, 60).expect("the only one");
         let third = watches.begin_capture(&root, &capture()).expect("the only one");
         let told = |watches: &Watches| -> Vec<(WatchKind, bool, bool)> {
             let all = watches.statuses().into_iter();

@@ -166,6 +166,12 @@ impl Frame {
 }
 
 impl Frame {
+    /// The frame and what was read of it, where it could be read.
+    pub(crate) fn parsed(&self) -> Option<(&[u8], LinkType, &Headers)> {
+        let headers = self.headers.as_ref()?.as_ref().ok()?;
+        Some((&self.bytes, self.link?, headers))
+    }
+
     /// Leaves out the end of a packet that is too long to be put to the kernel's programs, where no verdict depends on
     /// it: all that is read of it stays the same but for its length.
     pub(super) fn shorten(&mut self) {

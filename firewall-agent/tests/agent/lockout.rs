@@ -389,8 +389,9 @@ fn a_clean_shadow_run_of_exactly_the_candidate_can_be_required() {
             files,
             seconds: 1,
             every: 1,
+            per_second: 1000,
         };
-        agent.shadow(request).expect("it is right").clean
+        agent.shadow(&operator(), &request).expect("it is right").clean
     };
     let why = |outcome| refused(outcome).message;
     visit(&host, 2, State::Established);

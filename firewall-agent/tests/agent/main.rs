@@ -14,5 +14,6 @@ mod lists;
 mod lockout;
 mod metrics;
 mod running;
+mod shadow;
 mod start;
 mod timed;

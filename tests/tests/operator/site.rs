@@ -334,7 +334,12 @@ impl Site {
 
     /// What `fwctl` prints as JSON, which has to be what the schema of the command says.
     pub(crate) fn json(&self, words: &str) -> Value {
-        let value = serde_json::from_str(&self.said(&format!("{words} --json"))).expect("JSON");
+        self.json_of(&format!("{words} --json"))
+    }
+
+    /// The same of words that ask for JSON themselves.
+    pub(crate) fn json_of(&self, words: &str) -> Value {
+        let value = serde_json::from_str(&self.said(words)).expect("JSON");
         fits_schema(words, &value);
         value
     }

@@ -30,8 +30,8 @@ tcpdump on an interface does not show what XDP has dropped, since it never gets 
 comment that says why: verdict, reason, and the rule with its file and line. Packets that pass are not in it.
 
 While a capture is on, each packet that is dropped and wanted costs a copy, within --rate; packets over it are counted.
-The kernel ends a capture by itself a few seconds after its reader has gone. There is one at a time. The file is for its
-owner alone: it shows what packets carry, which readers of the agent may not see.
+The kernel ends a capture by itself a few seconds after its reader has gone. There is one at a time; a shadow run may go
+on beside it. The file is for its owner alone: it shows what packets carry, which readers of the agent may not see.
 
 Exit codes: 0 done; 1 the agent refused; 2 the command line is wrong, or the file is there already or cannot be written;
 3 no agent, or it went away; 4 not allowed";

@@ -48,7 +48,7 @@ pub use plan::{
 pub use rule::{Changed, DisabledRule, NewRule, RuleDetail, RulePlace, RuleSummary, Rules, TimedRule};
 pub use set::{ListDetail, ListSummary, Lists};
 pub use settings::{SettingsState, SettingsStatus};
-pub use shadow::{Shadow, ShadowReport, ShadowRule};
+pub use shadow::{Shadow, ShadowDrops, ShadowOpened, ShadowProgress, ShadowReport, ShadowRule};
 pub use status::{
     Enforcing, FileState, InterfaceFailure, InterfaceStatus, LastReload, PolicyFileStatus, RevisionStatus,
     Status, TableUse,
@@ -91,7 +91,8 @@ pub enum Request {
     },
     /// Put a policy in force, for good or until it is confirmed.
     Apply(Box<Apply>),
-    /// What a policy would make of live traffic.
+    /// What a policy would make of live traffic: after a while, and how far that has come until then. No other request can
+    /// follow on the connection.
     Shadow(Shadow),
     /// Put a former revision in force again.
     Rollback(Rollback),
@@ -367,7 +368,9 @@ pub enum Response {
     Status(Box<Status>),
     /// To [`Request::Plan`].
     Plan(Box<Plan>),
-    /// To [`Request::Shadow`].
+    /// To [`Request::Shadow`], again and again.
+    ShadowProgress(ShadowProgress),
+    /// To [`Request::Shadow`] at last.
     Shadow(Box<ShadowReport>),
     /// To [`Request::History`].
     History(HistoryList),

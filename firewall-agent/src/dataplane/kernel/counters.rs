@@ -13,7 +13,7 @@ use aya::{
 use bytemuck::{Pod, pod_read_unaligned};
 use firewall_common::{
     abi::names,
-    capture::{CaptureCounts, VIEWERS, Viewer},
+    capture::{CaptureCounts, VIEWER_ENTRIES, Viewer},
     counters::{Counter, INTERFACE_ENTRIES, REASON_ENTRIES, RuleCounter},
 };
 
@@ -58,7 +58,7 @@ pub(super) fn snapshot(maps: &Maps, rules: u16) -> Result<CounterSnapshot, Datap
 /// What has become of the packets that a viewer wanted.
 pub(super) fn captures(pins: &Pins, viewer: Viewer) -> Result<CaptureCounts, DataplaneError> {
     let map = open(pins, names::CAPTURE_COUNTS)?;
-    let counts = read::<CaptureCounts>(map.fd().as_fd(), VIEWERS as u32, names::CAPTURE_COUNTS)?;
+    let counts = read::<CaptureCounts>(map.fd().as_fd(), VIEWER_ENTRIES, names::CAPTURE_COUNTS)?;
     Ok(counts.get(viewer as usize).copied().unwrap_or_default())
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{agent::Agent, in_force::InForce, prepare::Prepared};
 use crate::{
     compile::ImageHash,
     control::protocol::{Failure, FailureKind},
+    daemon::{agent::Agent, in_force::InForce, prepare::Prepared},
     state::PolicyFile,
 };
 
@@ -63,7 +63,7 @@ impl Agent {
 
     /// Refuses a candidate unless the last shadow run of exactly it, beside the policy in force, was clean: nothing that
     /// passed would have been kept out.
-    pub(super) fn require_shadow(&self, candidate: &Prepared) -> Result<(), Failure> {
+    pub(in crate::daemon) fn require_shadow(&self, candidate: &Prepared) -> Result<(), Failure> {
         let runs = self.shadow_runs();
         let last = runs.iter().rev().find(|run| run.is_of(candidate));
         let last = last.filter(|run| run.at.elapsed() < LONGEST_AGO);
