@@ -16,7 +16,7 @@ use super::{
     events::{PacketLine, address, interface_name, verdict},
     in_force::InForce,
 };
-use crate::control::protocol::EventInfo;
+use crate::control::protocol::{EventInfo, IcmpMessage};
 
 /// Events that a watcher may be behind before it loses the oldest.
 const QUEUE: usize = 4096;
@@ -68,6 +68,7 @@ fn info(event: &Event, in_force: &InForce) -> EventInfo {
     );
     let source = address(event.family, event.source);
     let is_ip = source.is_some();
+    let is_icmp = is_ip && matches!(event.protocol, protocol::ICMP | protocol::ICMPV6);
     EventInfo {
         at: moment(event.time_nanoseconds),
         direction: if event.hook == Hook::Ingress as u8 {
@@ -87,6 +88,10 @@ fn info(event: &Event, in_force: &InForce) -> EventInfo {
         source_port: (is_ip && has_ports).then_some(event.source_port),
         destination: address(event.family, event.destination),
         destination_port: (is_ip && has_ports).then_some(event.destination_port),
+        icmp: is_icmp.then(|| {
+            let [kind, code] = event.destination_port.to_be_bytes();
+            IcmpMessage { kind, code }
+        }),
         length: event.length,
         packet: PacketLine(event).to_string(),
     }
@@ -119,6 +124,7 @@ mod tests {
             source_port: None,
             destination: None,
             destination_port: None,
+            icmp: None,
             length,
             packet: String::new(),
         })

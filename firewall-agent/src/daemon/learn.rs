@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use firewall_common::wire::protocol;
+use firewall_common::{reason::Reason, wire::protocol};
 use jiff::Timestamp;
 use tokio::{
     sync::{broadcast::error::TryRecvError, mpsc},
@@ -190,6 +190,8 @@ impl Fresh {
             port: has_ports(connection.protocol).then_some(port),
             remote: connection.remote.ip(),
             passed: true,
+            by_policy: true,
+            icmp: None,
             decider,
             count: 0,
         });
@@ -214,6 +216,10 @@ impl Fresh {
             port: event.destination_port,
             remote,
             passed: false,
+            by_policy: [Reason::Rule, Reason::Default]
+                .iter()
+                .any(|reason| reason.name() == event.reason),
+            icmp: event.icmp,
             decider: event.rule.clone().unwrap_or_else(|| event.reason.clone()),
             count: 0,
         });

@@ -108,6 +108,7 @@ mod tests {
             source_port: Some(4711),
             destination: "198.51.100.7".parse().ok(),
             destination_port: Some(22),
+            icmp: None,
             length: 60,
             packet: String::new(),
         }

@@ -3,14 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    net::IpAddr,
 };
 
 use jiff::{Timestamp, Unit};
 
 use super::{
+    group::{Group, groups, sources_of},
     observations::{Observations, Service, Traffic},
-    sources::sources,
 };
 use crate::{
     diagnostic::{SourceFile, SourceSet},
@@ -42,12 +41,12 @@ pub fn draft(seen: &Observations, role: &str, interfaces: &[String]) -> Draft {
     for (direction, title) in [("in", "What comes in"), ("out", "What goes out")] {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "\n# {title}");
-        for (service, traffic) in of(&seen.passed, direction) {
+        for group in groups(of(&seen.passed, direction)) {
             if rules == MOST_RULES {
-                let _ = writeln!(text, "# and more: {}", one_line(&service.what()));
+                let _ = writeln!(text, "# and more: {}", one_line(&group.what().join(", ")));
                 continue;
             }
-            text.push_str(&rule(seen, service, traffic));
+            text.push_str(&rule(seen, &group));
             rules += 1;
         }
         if direction == "in" {
@@ -108,43 +107,28 @@ fn quoted_role(role: &str) -> String {
     quoted(&format!("role {role}"))
 }
 
-fn rule(seen: &Observations, service: &Service, traffic: &Traffic) -> String {
-    let what = service.what();
-    // Writing to a string cannot fail.
-    let mut text = format!(
-        "\n# {what}: {} with {}, {}\n",
-        plural(traffic.count, "connection"),
-        addresses(traffic),
-        when(traffic)
-    );
-    if service.direction == "in" {
-        let _ = writeln!(text, "# {}", listener(seen, service));
+fn rule(seen: &Observations, group: &Group<'_>) -> String {
+    let mut text = String::new();
+    for (service, traffic) in &group.services {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "\n# {}: {} with {}, {}",
+            service.what(),
+            plural(traffic.count, "connection"),
+            addresses(traffic),
+            when(traffic)
+        );
+        if service.direction == "in" {
+            let _ = writeln!(text, "# {}", listener(seen, service));
+        }
+        let _ = writeln!(text, "# now by: {}", deciders(traffic));
+        for note in &sources_of(traffic).notes {
+            let _ = writeln!(text, "# {note}");
+        }
     }
-    let deciders: Vec<&str> = traffic.deciders.iter().map(String::as_str).collect();
-    let _ = writeln!(text, "# now by: {}", one_line(&deciders.join(", ")));
-    let remotes: BTreeSet<IpAddr> = traffic.remotes.keys().copied().collect();
-    let sources = sources(&remotes, traffic.has_more);
-    for note in &sources.notes {
-        let _ = writeln!(text, "# {note}");
-    }
-    text.push_str(&sentence(service, &sources.members));
+    text.push_str(&group.sentence());
     text
-}
-
-fn sentence(service: &Service, members: &[String]) -> String {
-    let end = if service.direction == "in" { "from" } else { "to" };
-    let members: Vec<String> = members.iter().map(|member| quoted(member)).collect();
-    let members = match &members[..] {
-        [one] => one.clone(),
-        many => format!("[{}]", many.join(", ")),
-    };
-    let what = service.what();
-    let name = format!("{}-{}", service.direction, what.replace('/', "-"));
-    format!(
-        "[[rule]]\nname = {}\nallow = {}\n{end} = {members}\n",
-        quoted(&name),
-        quoted(&what)
-    )
 }
 
 fn listener(seen: &Observations, service: &Service) -> String {
@@ -169,6 +153,7 @@ fn unused(seen: &Observations) -> String {
             direction: "in".to_owned(),
             protocol: protocol.clone(),
             port: Some(*port),
+            icmp: None,
         };
         if !seen.passed.contains_key(&service) {
             let names: Vec<&str> = processes.iter().map(String::as_str).collect();
@@ -194,44 +179,72 @@ fn unused(seen: &Observations) -> String {
 
 /// What is dropped now, as comments: a draft lets nothing in that was kept out.
 fn dropped(seen: &Observations) -> String {
-    if seen.dropped.is_empty() {
-        return String::new();
-    }
-    let mut text =
-        "\n# What is dropped now, as far as it was logged. To let it through, take the `#` away.\n"
-            .to_owned();
-    for (service, traffic) in seen.dropped.iter().take(MOST_DROPPED) {
-        let deciders: Vec<&str> = traffic.deciders.iter().map(String::as_str).collect();
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "\n# {} {}: {} with {}, {}; by {}",
-            service.direction,
-            one_line(&service.what()),
-            plural(traffic.count, "packet"),
-            addresses(traffic),
-            when(traffic),
-            one_line(&deciders.join(", "))
+    let mut text = String::new();
+    if !seen.dropped.is_empty() {
+        text.push_str(
+            "\n# What is dropped now, as far as it was logged. To let it through, take the `#` away from its rule.\n",
         );
-        // Of ICMP only echo requests could be let in, and which these were is not known.
-        if service.port.is_some() {
-            let remotes: BTreeSet<IpAddr> = traffic.remotes.keys().copied().collect();
-            let sources = sources(&remotes, traffic.has_more);
-            for line in sources
-                .notes
-                .iter()
-                .map(String::as_str)
-                .chain(sentence(service, &sources.members).lines())
-            {
-                let _ = writeln!(text, "# {line}");
+        for group in groups(seen.dropped.iter().take(MOST_DROPPED)) {
+            text.push('\n');
+            for (service, traffic) in &group.services {
+                text.push_str(&dropped_line(service, traffic));
+            }
+            // Of a message that is not known nothing can be said.
+            if group.services.iter().all(|(service, _)| service.has_rule()) {
+                text.push_str(&commented(&group));
             }
         }
+        text.push_str(&more(seen.dropped.len()));
     }
-    if seen.dropped.len() > MOST_DROPPED {
-        let more = seen.dropped.len() - MOST_DROPPED;
-        let _ = writeln!(text, "\n# and {} more", plural(more as u64, "service"));
+    if !seen.beyond.is_empty() {
+        text.push_str("\n# What is dropped whatever the rules say, as far as it was logged.\n\n");
+        for (service, traffic) in seen.beyond.iter().take(MOST_DROPPED) {
+            text.push_str(&dropped_line(service, traffic));
+        }
+        text.push_str(&more(seen.beyond.len()));
     }
     text
+}
+
+fn dropped_line(service: &Service, traffic: &Traffic) -> String {
+    format!(
+        "# {} {}: {} with {}, {}; by {}\n",
+        service.direction,
+        one_line(&service.describe()),
+        plural(traffic.count, "packet"),
+        addresses(traffic),
+        when(traffic),
+        deciders(traffic)
+    )
+}
+
+/// A rule that could be put in.
+fn commented(group: &Group<'_>) -> String {
+    let notes = group
+        .services
+        .iter()
+        .flat_map(|(_, traffic)| sources_of(traffic).notes);
+    let notes: BTreeSet<String> = notes.collect();
+    let sentence = group.sentence();
+    let mut text = String::new();
+    for line in notes.iter().map(String::as_str).chain(sentence.lines()) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# {line}");
+    }
+    text
+}
+
+fn more(count: usize) -> String {
+    let more = count.saturating_sub(MOST_DROPPED);
+    if more == 0 {
+        return String::new();
+    }
+    format!("\n# and {} more\n", plural(more as u64, "service"))
+}
+
+fn deciders(traffic: &Traffic) -> String {
+    let deciders: Vec<&str> = traffic.deciders.iter().map(String::as_str).collect();
+    one_line(&deciders.join(", "))
 }
 
 fn addresses(traffic: &Traffic) -> String {
@@ -267,7 +280,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// As a TOML string.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
@@ -284,7 +297,7 @@ fn checks(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::protocol::{Learned, Listening, SeenConnection};
+    use crate::control::protocol::{IcmpMessage, Learned, Listening, SeenConnection};
 
     fn connection(
         direction: &str,
@@ -297,8 +310,10 @@ mod tests {
             direction: direction.to_owned(),
             protocol: protocol.to_owned(),
             port,
+            icmp: None,
             remote: remote.parse().expect("an address"),
             passed,
+            by_policy: true,
             decider: if passed { "site" } else { "(default in)" }.to_owned(),
             count: 3,
         }
@@ -365,6 +380,118 @@ mod tests {
         }
         assert!(!draft.text.contains("\nallow = \"tcp/8080\""), "it is kept out");
         assert_eq!(draft.text.lines().filter(|line| *line == "[[rule]]").count(), 4);
+    }
+
+    fn learned(connections: Vec<SeenConnection>) -> Observations {
+        let mut seen = Observations::default();
+        let learned = Learned {
+            at: Timestamp::UNIX_EPOCH,
+            connections,
+            listening: None,
+            left_out: 0,
+            events_lost: 0,
+            ended: true,
+        };
+        seen.add(learned, |_, _| BTreeSet::new());
+        seen
+    }
+
+    #[test]
+    fn services_with_the_same_sources_share_a_rule_and_others_do_not() {
+        let web = |port| connection("in", "tcp", Some(port), "192.0.2.1", true);
+        let seen = learned(vec![
+            web(80),
+            web(443),
+            connection("in", "udp", Some(443), "192.0.2.1", true),
+            connection("in", "tcp", Some(22), "192.0.2.7", true),
+            connection("out", "tcp", Some(443), "192.0.2.1", true),
+            connection("in", "tcp", Some(8080), "192.0.2.66", false),
+            connection("in", "tcp", Some(8081), "192.0.2.66", false),
+            connection("in", "tcp", Some(8082), "192.0.2.67", false),
+        ]);
+        let draft = draft(&seen, "web", &["eth0".to_owned()]);
+        assert!(draft.checks, "{}", draft.text);
+        assert_eq!(draft.rules, 3, "{}", draft.text);
+        for part in [
+            "name = \"in-tcp-80-tcp-443-udp-443\"\nallow = [\"tcp/80\", \"tcp/443\", \"udp/443\"]\nfrom = \"192.0.2.1\"\n",
+            "# tcp/80: 3 connections",
+            "# udp/443: 3 connections",
+            "name = \"in-tcp-22\"\nallow = \"tcp/22\"\nfrom = \"192.0.2.7\"\n",
+            "name = \"out-tcp-443\"\nallow = \"tcp/443\"\nto = \"192.0.2.1\"\n",
+            "# allow = [\"tcp/8080\", \"tcp/8081\"]\n# from = \"192.0.2.66\"\n",
+            "# allow = \"tcp/8082\"\n# from = \"192.0.2.67\"\n",
+        ] {
+            assert!(draft.text.contains(part), "{part}\n{}", draft.text);
+        }
+    }
+
+    #[test]
+    fn a_name_of_many_services_is_short() {
+        let seen = learned(
+            (1..=9)
+                .map(|port| connection("in", "tcp", Some(port), "192.0.2.1", true))
+                .collect(),
+        );
+        let draft = draft(&seen, "web", &[]);
+        assert!(draft.checks, "{}", draft.text);
+        assert!(
+            draft.text.contains("name = \"in-tcp-1-and-8-more\"\n"),
+            "{}",
+            draft.text
+        );
+    }
+
+    #[test]
+    fn dropped_icmp_has_its_type_and_what_no_rule_lets_in_has_none() {
+        let message = |protocol: &str, kind, code| SeenConnection {
+            icmp: Some(IcmpMessage { kind, code }),
+            ..connection("in", protocol, None, "192.0.2.66", false)
+        };
+        let unrelated = SeenConnection {
+            by_policy: false,
+            decider: "icmp-unrelated".to_owned(),
+            ..message("icmp", 3, 1)
+        };
+        let v6 = SeenConnection {
+            remote: "2001:db8::66".parse().expect("an address"),
+            ..message("icmpv6", 128, 0)
+        };
+        let seen = learned(vec![
+            message("icmp", 8, 0),
+            v6,
+            message("icmp", 13, 0),
+            message("icmp", 40, 2),
+            unrelated,
+            connection("in", "47", None, "192.0.2.66", false),
+        ]);
+        let draft = draft(&seen, "web", &[]);
+        assert!(draft.checks, "{}", draft.text);
+        assert_eq!(draft.rules, 0, "{}", draft.text);
+        for part in [
+            "# in ping: 6 packets with 2 addresses",
+            "# in icmp/13/0 (timestamp-request): 3 packets with 1 address",
+            "# in icmp/40/2: 3 packets",
+            "# allow = \"ping\"\n# from = [\"192.0.2.66\", \"2001:db8::66\"]\n",
+            "# allow = [\"protocol/47\", \"icmp/13/0\", \"icmp/40/2\"]\n# from = \"192.0.2.66\"\n",
+            "# What is dropped whatever the rules say, as far as it was logged.\n\n# in icmp/3/1 (host-unreachable): 3 packets",
+        ] {
+            assert!(draft.text.contains(part), "{part}\n{}", draft.text);
+        }
+        assert!(!draft.text.contains("\"icmp/3/1\""), "no rule would let it in");
+        // Whoever takes the `#` away from the rules has a policy, too.
+        let keys = ["# [[rule]]", "# name = ", "# allow = ", "# from = "];
+        let opened: String = draft
+            .text
+            .lines()
+            .map(|line| match keys.iter().any(|key| line.starts_with(key)) {
+                true => format!("{}\n", &line[2..]),
+                false => format!("{line}\n"),
+            })
+            .collect();
+        assert!(
+            opened.contains("\nallow = \"ping\"") && checks(&opened),
+            "{opened}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A policy drafted from what was seen of live traffic, for an operator to edit.
 
 mod draft;
+mod group;
 mod observations;
 mod sources;
 

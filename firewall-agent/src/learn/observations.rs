@@ -7,7 +7,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::control::protocol::{Learned, SeenConnection};
+use firewall_common::wire::{icmp, icmpv6};
+
+use crate::{
+    control::protocol::{IcmpMessage, Learned, SeenConnection},
+    policy::message_name,
+};
 
 /// Most services that are told apart: a scan sees to it that there are many.
 const MOST_SERVICES: usize = 2000;
@@ -24,25 +29,32 @@ pub struct Service {
     pub protocol: String,
     /// The port, where there are ports.
     pub port: Option<u16>,
+    /// The message, where it is one of ICMP and no echo request.
+    pub icmp: Option<IcmpMessage>,
 }
 
 impl Service {
     fn of(seen: &SeenConnection) -> Self {
-        let protocol = match &*seen.protocol {
-            // Nothing else of ICMP has flows.
-            "icmp" | "icmpv6" if seen.passed => "ping",
-            other => other,
+        // Nothing else of ICMP has flows.
+        let is_ping = match &*seen.protocol {
+            "icmp" => seen.passed || is(seen.icmp, icmp::ECHO_REQUEST),
+            "icmpv6" => seen.passed || is(seen.icmp, icmpv6::ECHO_REQUEST),
+            _ => false,
         };
         Self {
             direction: seen.direction.clone(),
-            protocol: protocol.to_owned(),
+            protocol: if is_ping { "ping" } else { &seen.protocol }.to_owned(),
             port: seen.port,
+            icmp: seen.icmp.filter(|_| !is_ping),
         }
     }
 
-    /// As the policy language writes it: `tcp/443`, `ping`, `protocol/112`.
+    /// As the policy language writes it: `tcp/443`, `ping`, `icmp/13/0`, `protocol/112`.
     #[must_use]
     pub fn what(&self) -> String {
+        if let Some(IcmpMessage { kind, code }) = self.icmp {
+            return format!("{}/{kind}/{code}", self.protocol);
+        }
         match (&*self.protocol, self.port) {
             (protocol, Some(port)) => format!("{protocol}/{port}"),
             (protocol, None) if protocol.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -51,6 +63,27 @@ impl Service {
             (protocol, None) => protocol.to_owned(),
         }
     }
+
+    /// The same, with the name of an ICMP message that has one.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let name = self
+            .icmp
+            .and_then(|message| message_name(self.protocol == "icmpv6", message.kind, message.code));
+        match name {
+            Some(name) => format!("{} ({name})", self.what()),
+            None => self.what(),
+        }
+    }
+
+    /// Whether a rule can name it: a message of ICMP has to be known, since few are ever to be let in.
+    pub(super) fn has_rule(&self) -> bool {
+        self.icmp.is_some() || !matches!(&*self.protocol, "icmp" | "icmpv6")
+    }
+}
+
+fn is(message: Option<IcmpMessage>, kind: u8) -> bool {
+    message == Some(IcmpMessage { kind, code: 0 })
 }
 
 /// What was seen of one service.
@@ -71,7 +104,10 @@ pub(super) struct Traffic {
 #[derive(Debug, Clone, Default)]
 pub struct Observations {
     pub(super) passed: BTreeMap<Service, Traffic>,
+    /// What rules and defaults drop.
     pub(super) dropped: BTreeMap<Service, Traffic>,
+    /// What is dropped whatever the rules say.
+    pub(super) beyond: BTreeMap<Service, Traffic>,
     /// Ports that something listens on, and the processes, where they are known.
     pub(super) listening: BTreeMap<(String, u16), BTreeSet<String>>,
     pub(super) span: Option<(Timestamp, Timestamp)>,
@@ -107,7 +143,11 @@ impl Observations {
             &mut self.passed
         } else {
             self.packets += seen.count;
-            &mut self.dropped
+            if seen.by_policy {
+                &mut self.dropped
+            } else {
+                &mut self.beyond
+            }
         };
         let service = Service::of(seen);
         if services.len() >= MOST_SERVICES && !services.contains_key(&service) {

@@ -55,6 +55,7 @@ fn event(reason: &str, bytes: usize) -> Arc<EventInfo> {
         source_port: None,
         destination: None,
         destination_port: None,
+        icmp: None,
         length: 60,
         packet: "x".repeat(bytes),
     })

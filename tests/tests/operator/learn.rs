@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::site::{MANAGER, SERVER_V6, STRANGER, Site};
+use crate::site::{MANAGER, MANAGER_V6, SERVER, SERVER_V6, STRANGER, Site};
 
 #[test]
 fn what_passes_while_it_watches_becomes_rules_and_what_is_dropped_does_not() {
@@ -27,8 +27,8 @@ fn what_passes_while_it_watches_becomes_rules_and_what_is_dropped_does_not() {
         let watch = &status["watches"][0];
         let is_it = watch["kind"] == "learn" && watch["seconds_left"].as_u64().is_some_and(|left| left <= 4);
         assert!(is_it && watch["capture"].is_null(), "{watch}");
-        let ping = site.peer.ip("-6 neigh").is_ok() && ping(&site);
-        assert!(ping, "managers may ping");
+        assert!(ping(&site, MANAGER_V6, SERVER_V6), "managers may ping");
+        assert!(!ping(&site, STRANGER, SERVER), "strangers may not");
         learn.join().expect("it ends")
     });
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -44,11 +44,14 @@ fn what_passes_while_it_watches_becomes_rules_and_what_is_dropped_does_not() {
         "name = \"in-ping\"\nallow = \"ping\"\n",
         "# tcp/5432 has no rule: ",
         "# in tcp/8080: ",
-        "# allow = \"tcp/8080\"\n",
+        "# in ping: 1 packet with 1 address, ",
+        &format!("# allow = [\"ping\", \"tcp/8080\"]\n# from = \"{STRANGER}\"\n"),
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
-    assert!(!text.contains("\nallow = \"tcp/8080\"") && !text.contains("\nallow = \"tcp/5432\""));
+    let mut rules = text.lines().filter(|line| !line.starts_with('#'));
+    assert!(!rules.any(|line| line.contains("tcp/8080") || line.contains("tcp/5432")));
+    assert!(!text.contains("\nallow = [\"ping\""), "strangers may not");
     // The rules pass the check of the files that they are for.
     site.said(&format!("check {}", draft.display()));
     let again = site.fwctl(&words);
@@ -89,9 +92,9 @@ fn what_passes_while_it_watches_becomes_rules_and_what_is_dropped_does_not() {
     );
 }
 
-fn ping(site: &Site) -> bool {
+fn ping(site: &Site, from: &str, to: &str) -> bool {
     let mut command = site.peer.command("ping");
-    command.args(["-c", "1", "-W", "2", "-I", "fd77:9::7", SERVER_V6]);
+    command.args(["-c", "1", "-W", "2", "-I", from, to]);
     command
         .stdout(Stdio::null())
         .status()

@@ -32,8 +32,8 @@ Examples:
   fwctl learn --for 1d -o learned.toml && fwctl check learned.toml
 
 What passes while it watches becomes rules, by service, with a comment that says how often, with whom and whose socket it
-was. What is dropped, as far as it is logged, is written as comments: a draft lets nothing in that was kept out. Where
-many addresses are put together to a network, the rule says WIDENED. A draft says nothing of what did not happen
+was; services that the same others use share a rule. What is dropped, as far as it is logged, is written as comments,
+ICMP by its type: a draft lets nothing in that was kept out. What is dropped whatever the rules say has no rule. Where many addresses are put together to a network, the rule says WIDENED. A draft says nothing of what did not happen
 meanwhile: read and edit it before you put it in force, and look at `fwctl plan` and `fwctl shadow`.
 
 The first Ctrl-C ends the watch and writes what was seen so far.

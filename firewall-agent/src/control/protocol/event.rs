@@ -31,6 +31,16 @@ pub struct EventFilter {
     pub verdict: Option<String>,
 }
 
+/// An ICMP message of either family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, Deserialize)]
+pub struct IcmpMessage {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: u8,
+    /// Its code.
+    pub code: u8,
+}
+
 /// A packet that was logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct EventInfo {
@@ -62,6 +72,9 @@ pub struct EventInfo {
     /// Destination port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<u16>,
+    /// The message, where it is ICMP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<IcmpMessage>,
     /// Bytes of the packet from the link-level header on.
     pub length: u32,
     /// The packet in a line.
@@ -118,6 +131,7 @@ mod tests {
             source_port: Some(4711),
             destination: "198.51.100.7".parse().ok(),
             destination_port: Some(22),
+            icmp: None,
             length: 60,
             packet: String::new(),
         }

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::IcmpMessage;
+
 /// How long to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,10 +26,15 @@ pub struct SeenConnection {
     /// The port that it was opened to, where there are ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The message, where it is one of ICMP that does not pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<IcmpMessage>,
     /// The other end.
     pub remote: IpAddr,
     /// Whether it passes.
     pub passed: bool,
+    /// Whether a rule or a default has decided: what anything else drops no rule lets in.
+    pub by_policy: bool,
     /// The rule that decided, or else the reason.
     pub decider: String,
     /// New connections; packets that were logged, where it does not pass.

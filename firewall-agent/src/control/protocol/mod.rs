@@ -35,7 +35,7 @@ pub use capture::{Capture, CapturedPacket, Captures, Link};
 pub use confirm::{Apply, Confirm, ConfirmStatus, NewFile};
 pub use counters::{Counters, InterfaceCounts, Packets, ReasonCounts, RuleCounts};
 pub use edit::{Edit, Edits, LineEdit};
-pub use event::{EventFilter, EventInfo, Events};
+pub use event::{EventFilter, EventInfo, Events, IcmpMessage};
 pub use failure::{Failure, FailureKind, FileDifference, Finding, Remark};
 pub use flow::{FlowEnd, FlowFilter, FlowInfo, FlowSort, Flows, FlowsDeleted};
 pub use history::{HistoryEntry, HistoryFault, HistoryList, HistoryVerdict, Rollback};

@@ -25,6 +25,7 @@ pub(super) use member::{Member, Who};
 pub(super) use rule::RuleEntry;
 pub(super) use settings::{SettingsEntry, Timer};
 pub(super) use statement::{Among, Members, Parties, Statement};
+pub(crate) use what::message_name;
 pub(super) use what::{BUILT_IN, What, parse as parse_what};
 
 use self::{findings::Findings, table::Table};

@@ -217,6 +217,16 @@ fn icmp(
     }
 }
 
+/// What a message is called: by type and code where these have a name, else by its type.
+pub(crate) fn message_name(is_v6: bool, kind: u8, code: u8) -> Option<&'static str> {
+    let names = if is_v6 { ICMP6_NAMES } else { ICMP4_NAMES };
+    let of = |wanted: Option<u8>| {
+        let mut names = names.iter();
+        names.find(|(_, other, code)| *other == kind && *code == wanted)
+    };
+    of(Some(code)).or_else(|| of(None)).map(|(name, ..)| *name)
+}
+
 fn message(kind: u8, code: u8) -> u16 {
     u16::from_be_bytes([kind, code])
 }
@@ -252,6 +262,19 @@ mod tests {
         assert_eq!(protocol("udp/1000-2000"), to_ports(17, vec![1000..=2000]));
         assert_eq!(protocol("sctp"), to_ports(132, vec![0..=65535]));
         assert_eq!(protocol("udplite/9"), to_ports(136, vec![9..=9]));
+    }
+
+    #[test]
+    fn messages_have_the_name_that_says_the_most() {
+        for (is_v6, kind, code, name) in [
+            (false, 3, 4, Some("fragmentation-needed")),
+            (false, 3, 9, Some("destination-unreachable")),
+            (false, 13, 0, Some("timestamp-request")),
+            (true, 128, 0, Some("echo-request")),
+            (true, 13, 0, None),
+        ] {
+            assert_eq!(message_name(is_v6, kind, code), name);
+        }
     }
 
     #[test]

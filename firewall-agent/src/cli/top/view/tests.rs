@@ -104,6 +104,7 @@ fn event(source: &str, port: u16) -> EventInfo {
         source_port: Some(4711),
         destination: "10.77.2.10".parse().ok(),
         destination_port: Some(port),
+        icmp: None,
         length: 60,
         packet: format!("tcp {source}:4711 -> 10.77.2.10:{port}"),
     }
