@@ -8,6 +8,7 @@ use comfy_table::Cell;
 use super::{
     Agent, CliError, expect_response,
     output::{Exit, Output, Tone, bytes, lines, write},
+    reader::end_with_reader,
 };
 use crate::control::protocol::{Counters as Report, Packets, Request};
 
@@ -46,6 +47,9 @@ enum Section {
 impl Counters {
     pub(super) fn run(self, agent: &mut Agent, output: &mut Output) -> Result<Exit, CliError> {
         let mut before: Option<Report> = None;
+        if self.watch {
+            end_with_reader();
+        }
         loop {
             let report = self.selected(expect_response!(agent, Request::Counters {}, Counters));
             if !self.watch {

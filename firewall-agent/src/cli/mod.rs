@@ -24,6 +24,7 @@ mod output;
 mod plan;
 mod policy_files;
 mod progress;
+mod reader;
 mod reload;
 mod replay;
 mod rule;

@@ -82,6 +82,7 @@ impl Agent {
             left: wanted.count.unwrap_or(u64::MAX),
             missing: (0, 0),
             extended: Instant::now(),
+            paused: Duration::ZERO,
             agent: self,
             stream,
             before,
@@ -128,6 +129,8 @@ struct Session {
     missing: (u64, u64),
     /// When the kernel side was last told to go on.
     extended: Instant,
+    /// For how long it did not go on, since the client took nothing.
+    paused: Duration,
     _watching: Watching,
 }
 
@@ -195,6 +198,7 @@ impl Session {
             packets,
             limited,
             lost,
+            paused_seconds: self.paused.as_secs(),
             ended,
         })
     }
@@ -206,6 +210,7 @@ impl Session {
         let (agent, before) = (self.agent.clone(), self.before);
         let counted = spawn_blocking(move || agent.extend_capture(lease, before)).await;
         self.missing = counted.ok().flatten()?;
+        self.paused += self.extended.elapsed().saturating_sub(LEASE);
         self.extended = Instant::now();
         Some(())
     }

@@ -21,6 +21,7 @@ mod readme;
 mod session;
 mod shadow;
 mod site;
+mod slow;
 mod timed;
 mod top;
 mod unicode;

@@ -264,6 +264,11 @@ impl Site {
         dead
     }
 
+    /// The agent's process number.
+    pub(crate) fn agent_id(&self) -> u32 {
+        self.agent.as_ref().expect("it is running").id()
+    }
+
     /// Sends a signal to the agent.
     pub(crate) fn signal(&self, signal: Signal) {
         let agent = self.agent.as_ref().expect("it is running");

@@ -14,6 +14,7 @@ use super::{
     interrupt::Interrupt,
     output::{Exit, Output, bytes, plural},
     progress::Progress,
+    reader::{end_with_reader, tell},
     span::Span,
     words::reason,
 };
@@ -30,7 +31,8 @@ tcpdump on an interface does not show what XDP has dropped, since it never gets 
 comment that says why: verdict, reason, and the rule with its file and line. Packets that pass are not in it.
 
 While a capture is on, each packet that is dropped and wanted costs a copy, within --rate; packets over it are counted.
-The kernel ends a capture by itself a few seconds after its reader has gone. There is one at a time; a shadow run may go
+A capture ends with its reader; one that takes nothing for ten seconds misses what comes until it reads on, and is told
+for how long. The kernel ends a capture by itself a few seconds after the agent has gone. There is one at a time; a shadow run may go
 on beside it. The file is for its owner alone: it shows what packets carry, which readers of the agent may not see.
 
 Exit codes: 0 done; 1 the agent refused; 2 the command line is wrong, or the file is there already or cannot be written;
@@ -83,6 +85,8 @@ pub(super) struct Summary {
     limited: u64,
     /// Packets that were not read in time.
     lost: u64,
+    /// Seconds in which nothing was captured, since what was captured before was not taken.
+    paused_seconds: u64,
 }
 
 impl Capture {
@@ -96,6 +100,9 @@ impl Capture {
         let (path, limit) = (self.output.clone(), u64::from(self.max_size) << 20);
         let snap_bytes = self.snap_length;
         let interrupt = Interrupt::catch();
+        if is_piped {
+            end_with_reader();
+        }
         let mut batch = batch(agent.ask(Request::Capture(self.wanted()))?)?;
         let mut file = File::create(&path, snap_bytes, limit)?;
         let mut progress = Progress::new();
@@ -113,14 +120,16 @@ impl Capture {
         }
         drop(progress);
         let (packets, limited, lost) = (file.packets, batch.limited, batch.lost);
+        let paused_seconds = batch.paused_seconds;
         let summary = Summary {
             bytes: file.finish(limited, lost)?,
             packets,
             limited,
             lost,
+            paused_seconds,
         };
         if is_piped {
-            eprint!("{}", text(&summary));
+            tell(&text(&summary));
         } else {
             output.print(&summary, |_, summary| text(summary))?;
         }
@@ -164,6 +173,13 @@ fn text(summary: &Summary) -> String {
     }
     if summary.lost > 0 {
         let _ = write!(text, "; {} lost", plural(summary.lost, "packet"));
+    }
+    if summary.paused_seconds > 0 {
+        let _ = write!(
+            text,
+            "; nothing captured for {} s, since nobody took it",
+            summary.paused_seconds
+        );
     }
     text.push('\n');
     text

@@ -14,6 +14,7 @@ use crate::{
         Agent, CliError, apply, expect_response,
         output::{Exit, Output, Tone, printable, write},
         plan,
+        reader::tell,
     },
     control::{
         client::ClientError,
@@ -40,7 +41,7 @@ pub(super) fn run(
     let is_done = matches!(outcome, Ok(Exit::Done));
     if !is_done && draft.text().is_ok_and(|text| text != before) {
         let kept = draft.keep()?;
-        eprintln!("your text is kept in {}", kept.display());
+        tell(&format!("your text is kept in {}\n", kept.display()));
     }
     outcome
 }
@@ -254,10 +255,10 @@ enum Answer {
 /// Asks on standard error, so that standard output can be kept. The end of the input is a no.
 fn ask(question: &str, usual: bool) -> Result<Answer, CliError> {
     loop {
-        eprint!("{question} ");
+        tell(&format!("{question} "));
         let mut line = String::new();
         if io::stdin().read_line(&mut line)? == 0 {
-            eprintln!();
+            tell("\n");
             return Ok(Answer::No);
         }
         match line.trim() {

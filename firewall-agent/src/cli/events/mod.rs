@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use super::{
     Agent, CliError,
     output::{Exit, Output, Tone, plural, write},
+    reader::end_with_reader,
     words::{network, reason},
 };
 use crate::control::protocol::{EventFilter, EventInfo, Events as Batch, Request, Response};
@@ -18,7 +19,8 @@ Examples:
 
 Which packets are logged is said by the rules (`log = \"5/s\"`); of packets that no rule decides about, up to ten in a
 second for each reason to drop. The agent remembers the last 1000. Who reads too slowly loses the oldest events and is
-told how many; the agent waits for nobody.
+told how many; the agent waits for nobody, and leaves a reader that takes nothing for two minutes. With --follow the
+command ends when nobody reads its output any more.
 
 With --json each event is one line; {\"lost\": N} stands where events were lost.
 
@@ -102,6 +104,9 @@ impl Events {
             filter,
             recent: self.recent,
         };
+        if self.follow {
+            end_with_reader();
+        }
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut batch = batch(agent.ask(request)?)?;
         loop {

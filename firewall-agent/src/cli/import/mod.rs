@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use super::{
     CliError,
     output::{Exit, Output, plural, write},
+    reader,
 };
 use crate::{
     diagnostic::{SourceFile, SourceSet},
@@ -76,7 +77,7 @@ impl Import {
         }
         let is_usable = checks(&imported.policy);
         if !is_usable {
-            eprintln!("`fwctl check` finds errors in it");
+            reader::tell("`fwctl check` finds errors in it\n");
         }
         let is_whole = imported.left_out.is_empty() && is_usable;
         Ok(if is_whole { Exit::Done } else { Exit::No })
@@ -124,6 +125,6 @@ fn tell(imported: &Imported) {
         imported.left_out.len()
     ));
     for line in lines {
-        eprintln!("{line}");
+        reader::tell(&format!("{line}\n"));
     }
 }

@@ -18,6 +18,7 @@ use super::{
     interrupt::Interrupt,
     output::{Exit, Output, duration, plural, write},
     progress::Progress,
+    reader::{self, end_with_reader},
     span::Span,
 };
 use crate::{
@@ -75,7 +76,8 @@ impl Learn {
         let status = expect_response!(agent, Request::Status {}, Status);
         let role = self.role.or(status.role).unwrap_or_else(|| "learned".to_owned());
         let interfaces: Vec<String> = status.interfaces.into_iter().map(|one| one.name).collect();
-        let seen = match watch(agent, self.time) {
+        let is_read = file.is_none() || output.is_json();
+        let seen = match watch(agent, self.time, is_read) {
             Ok(seen) => seen,
             Err(error) => {
                 if let Some(path) = &self.output {
@@ -109,8 +111,12 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> CliError {
     CliError::File(format!("cannot write {}: {error}", path.display()))
 }
 
-fn watch(agent: &mut Agent, time: Option<Span>) -> Result<Observations, CliError> {
+/// `is_read` says that the draft is for whoever reads standard output.
+fn watch(agent: &mut Agent, time: Option<Span>, is_read: bool) -> Result<Observations, CliError> {
     let interrupt = Interrupt::catch();
+    if is_read {
+        end_with_reader();
+    }
     let seconds = time.map(Span::seconds);
     let (mut seen, started, mut progress) = (Observations::default(), Instant::now(), Progress::new());
     let mut learned = learned(agent.ask(Request::Learn(Wanted { seconds }))?)?;
@@ -157,13 +163,13 @@ const fn summary<'a>(seen: &Observations, drafted: &'a Draft) -> Summary<'a> {
 
 /// On standard error, since the draft may go to standard output.
 fn tell(seen: &Observations, drafted: &Draft) {
-    eprintln!(
-        "{} from {}; {} dropped and logged",
+    reader::tell(&format!(
+        "{} from {}; {} dropped and logged\n",
         plural(drafted.rules as u64, "rule"),
         plural(seen.connections(), "connection"),
         plural(seen.packets(), "packet")
-    );
+    ));
     if !drafted.checks {
-        eprintln!("`fwctl check` finds errors in it");
+        reader::tell("`fwctl check` finds errors in it\n");
     }
 }

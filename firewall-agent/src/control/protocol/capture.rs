@@ -81,6 +81,9 @@ pub struct Captures {
     pub limited: u64,
     /// Packets since then that were lost, since they were not read in time.
     pub lost: u64,
+    /// Seconds since then in which nothing was captured, since the client did not take what there was.
+    #[serde(default)]
+    pub paused_seconds: u64,
     /// Whether this is the end.
     pub ended: bool,
 }
