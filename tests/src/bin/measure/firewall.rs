@@ -7,8 +7,8 @@ use aya::programs::{ProgramFd, ProgramInfo};
 use firewall_agent::{
     compile::compile,
     dataplane::{
-        AttachMode, AttachRequest, Dataplane, FlowTable, KernelDataplane, KernelSettings, Rehearsing,
-        SlotImage,
+        AttachMode, AttachRequest, CaptureFilter, CaptureStream, Dataplane, FlowTable, KernelDataplane,
+        KernelSettings, Rehearsing, SlotImage,
     },
     policy::model::ValidPolicy,
     prefix_set::Change,
@@ -16,6 +16,7 @@ use firewall_agent::{
 };
 use firewall_common::{
     abi::{ABI_VERSION, names},
+    capture::Viewer,
     cell::{Cell, Mode},
     counters::{DEFAULT_COUNTERS, Hook},
     flow::BUCKET_WAYS,
@@ -163,6 +164,24 @@ impl Firewall {
         let blocks = usage.iter().find(|usage| usage.map == names::LIST_BLOCKS);
         let blocks = blocks.context("there is no block list")?.entries;
         Ok(blocks * BLOCK_BYTES as u64 + u64::from(SLOT_ROOTS) * 8)
+    }
+
+    /// Has dropped packets handed to a viewer for a minute. To be called within a tokio runtime.
+    pub(crate) fn look(&mut self, viewer: Viewer, filter: &CaptureFilter) -> Result<CaptureStream> {
+        Ok(self
+            .dataplane
+            .start_capture(viewer, filter, Duration::from_mins(1))?)
+    }
+
+    /// Hands it no more.
+    pub(crate) fn look_away(&mut self, viewer: Viewer) -> Result<()> {
+        Ok(self.dataplane.end_capture(viewer)?)
+    }
+
+    /// Packets that a viewer was handed so far.
+    pub(crate) fn taken(&self, viewer: Option<Viewer>) -> Result<u64> {
+        let counts = viewer.map(|viewer| self.dataplane.capture_counts(viewer));
+        Ok(counts.transpose()?.unwrap_or_default().captured)
     }
 
     /// Buckets of the table of assured flows.

@@ -5,7 +5,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use crate::results::{Case, Check, OURS, Outcome, Results, Row, digits};
 
 /// What is asked, by number.
-pub(crate) const QUESTIONS: [(u8, &str); 14] = [
+pub(crate) const QUESTIONS: [(u8, &str); 15] = [
     (1, "packet of a live flow"),
     (2, "packet of a live flow among a million"),
     (3, "first packet, last of 10 rules"),
@@ -20,6 +20,7 @@ pub(crate) const QUESTIONS: [(u8, &str); 14] = [
     (12, "time to put a policy in force"),
     (13, "memory, and time when idle"),
     (14, "outgoing packet of a live flow"),
+    (15, "dropped packet beside a capture"),
 ];
 
 /// What was measured so far.

@@ -1,5 +1,6 @@
 //! The rows of the table, by what they have in common.
 
+mod captures;
 mod classifier;
 mod connections;
 mod ended;
@@ -26,7 +27,7 @@ pub(crate) struct Topic {
 }
 
 /// All of them.
-pub(crate) const TOPICS: [Topic; 10] = [
+pub(crate) const TOPICS: [Topic; 11] = [
     Topic {
         name: "live flows",
         rows: &[1, 2, 14],
@@ -41,6 +42,11 @@ pub(crate) const TOPICS: [Topic; 10] = [
         name: "first packets",
         rows: &[3, 4, 5, 6],
         measure: rules::measure,
+    },
+    Topic {
+        name: "drops beside a capture",
+        rows: &[15],
+        measure: captures::measure,
     },
     Topic {
         name: "the classifier",
