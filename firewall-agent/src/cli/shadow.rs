@@ -120,9 +120,9 @@ fn text(output: &Output, report: &ShadowReport) -> String {
 fn coverage(report: &ShadowReport) -> String {
     let (drops, opened) = (&report.drops, &report.opened);
     let mut text = format!(
-        "in {} s: asked about {} that pass",
+        "in {} s: asked about {}",
         report.seconds,
-        plural(report.passed, "connection")
+        plural(report.passed, "passing connection")
     );
     // Writing to a string cannot fail.
     if report.ended > 0 {

@@ -483,9 +483,9 @@ mod tests {
         let opened: String = draft
             .text
             .lines()
-            .map(|line| match keys.iter().any(|key| line.starts_with(key)) {
-                true => format!("{}\n", &line[2..]),
-                false => format!("{line}\n"),
+            .map(|line| {
+                let is_rule = keys.iter().any(|key| line.starts_with(key));
+                format!("{}\n", if is_rule { &line[2..] } else { line })
             })
             .collect();
         assert!(

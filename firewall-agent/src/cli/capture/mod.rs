@@ -32,8 +32,9 @@ comment that says why: verdict, reason, and the rule with its file and line. Pac
 
 While a capture is on, each packet that is dropped and wanted costs a copy, within --rate; packets over it are counted.
 A capture ends with its reader; one that takes nothing for ten seconds misses what comes until it reads on, and is told
-for how long. The kernel ends a capture by itself a few seconds after the agent has gone. There is one at a time; a shadow run may go
-on beside it. The file is for its owner alone: it shows what packets carry, which readers of the agent may not see.
+for how long. The kernel ends a capture by itself a few seconds after the agent has gone. There is one at a time; a
+shadow run may go on beside it. The file is for its owner alone: it shows what packets carry, which readers of the agent
+may not see.
 
 Exit codes: 0 done; 1 the agent refused; 2 the command line is wrong, or the file is there already or cannot be written;
 3 no agent, or it went away; 4 not allowed";
