@@ -19,6 +19,8 @@ pub mod names {
     pub const HALF_FLOWS: &str = "HALF_FLOWS";
     /// [`crate::image::Block`]s of one slot's policy. Private to the slot, never shared by name.
     pub const IMAGE: &str = "IMAGE";
+    /// [`crate::compact::CompactChain`] of incoming IPv4 packets, by slot.
+    pub const COMPACT: &str = "COMPACT";
     /// Filters of [`FLOWS`], by bucket.
     pub const FLOW_FILTERS: &str = "FLOW_FILTERS";
     /// Filters of [`HALF_FLOWS`], by bucket.

@@ -267,8 +267,10 @@ pub fn answer_apart<I: Image>(
     answer(image, header, question)
 }
 
+/// The verdict record of this number. `None` only where the image is damaged.
 #[inline(always)]
-fn verdict(image: &impl Image, base: u32, number: u32) -> Option<VerdictRecord> {
+#[must_use]
+pub fn verdict(image: &impl Image, base: u32, number: u32) -> Option<VerdictRecord> {
     let block = image.block(base.wrapping_add(number / VERDICTS_PER_BLOCK))?;
     let place = (number % VERDICTS_PER_BLOCK) as usize * 2;
     let words = [block.0[place & 6], block.0[(place & 6) + 1]];

@@ -175,8 +175,10 @@ pub struct ChainDescriptor {
     /// many blocks of rows follow in the next one, each of the entries that are left at that end. Both repeat the last
     /// one in the places left. Filled in when the image is bound.
     pub ends: u32,
+    /// First block of the chain's compact form ([`crate::compact`]), or [`NO_BLOCK`].
+    pub compact: u32,
     /// Spare.
-    pub reserved: [u32; 3],
+    pub reserved: [u32; 2],
 }
 
 /// Most moments at which entries of one chain end.

@@ -18,6 +18,7 @@ pub mod bytes;
 pub mod capture;
 pub mod cell;
 pub mod classify;
+pub mod compact;
 pub mod control;
 pub mod counters;
 pub mod event;

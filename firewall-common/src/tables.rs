@@ -3,10 +3,11 @@
 use crate::{
     address::{Address, Family},
     classify::{self, Question},
+    compact::{COMPACT_BLOCKS, CompactChain},
     event::Event,
     flow::Bucket,
     fragment::{FragmentKey, FragmentRecord},
-    image::Block,
+    image::{Block, Chain, ChainDescriptor, NO_BLOCK},
     prefix_set::Entry,
     word::Word,
 };
@@ -15,6 +16,9 @@ use crate::{
 pub trait Image: Sized {
     /// Block `index`, if the image is that long.
     fn block(&self, index: u32) -> Option<&Block>;
+
+    /// The compact form of the chain of incoming IPv4 packets, where the policy in `slot` has one.
+    fn compact(&self, slot: u8) -> Option<&CompactChain>;
 
     /// Returns `value`. The kernel's verifier is made to forget how it came about, by a way through a map's memory:
     /// it would otherwise keep apart every way that leads to a place in a table, and walk what follows for each.
@@ -40,6 +44,14 @@ pub struct SliceImage<'a>(pub &'a [Block]);
 impl Image for SliceImage<'_> {
     fn block(&self, index: u32) -> Option<&Block> {
         self.0.get(index as usize)
+    }
+
+    fn compact(&self, _: u8) -> Option<&CompactChain> {
+        let chain = classify::header(self)?.chain(Chain::InputV4 as u32);
+        let descriptor: &ChainDescriptor = bytemuck::cast_ref(self.block(chain)?);
+        let first = descriptor.compact as usize;
+        let blocks = self.0.get(first..first + COMPACT_BLOCKS as usize)?;
+        (descriptor.compact != NO_BLOCK).then(|| CompactChain::of_blocks(blocks))?
     }
 }
 

@@ -1,8 +1,14 @@
 //! An image of which nothing is true is refused or misread, but never followed outside of itself.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "garbage is cut to the width of the field that it fills"
+)]
+
 use firewall_common::{
     address::{Address, Family},
     classify::{MatchKey, classify, header},
+    compact::{COMPACT_BLOCKS, CompactChain, CompactKey},
     image::{Block, Chain},
     tables::SliceImage,
 };
@@ -55,6 +61,26 @@ fn garbage_is_not_followed() {
         decided > 20 && refused > 1000,
         "{decided} decided, {refused} refused"
     );
+}
+
+#[test]
+fn a_compact_chain_of_garbage_is_not_followed() {
+    let mut random = 1;
+    for _ in 0..200 {
+        let blocks = garbage(&mut random, COMPACT_BLOCKS as usize);
+        let chain = CompactChain::of_blocks(&blocks).expect("as many blocks as it takes");
+        for key in [0, 1 << 31, u32::MAX, random as u32] {
+            let found = chain.verdict(&CompactKey {
+                source: key,
+                destination: !key,
+                protocol: key as u8,
+                source_port: key as u16,
+                destination_port: (key >> 16) as u16,
+            });
+            assert!(found.is_some(), "every index is masked");
+        }
+        assert!(CompactChain::of_blocks(&blocks[1..]).is_none());
+    }
 }
 
 #[test]

@@ -5,9 +5,12 @@ use core::ffi::{c_long, c_void};
 use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::Array};
 use firewall_common::{
     classify::{self, Question},
+    compact::CompactChain,
     image::Block,
     tables::Image,
 };
+
+use crate::maps::COMPACT;
 
 /// `BPF_F_MMAPABLE` of `linux/bpf.h`.
 const MMAPABLE: u32 = 1 << 10;
@@ -29,6 +32,11 @@ impl Image for SlotImage {
     #[inline(always)]
     fn block(&self, index: u32) -> Option<&Block> {
         IMAGE.get(index)
+    }
+
+    #[inline(always)]
+    fn compact(&self, slot: u8) -> Option<&CompactChain> {
+        COMPACT.get(slot.into()).filter(|chain| chain.head.words != 0)
     }
 
     #[inline(always)]

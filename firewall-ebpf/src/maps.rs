@@ -5,8 +5,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use firewall_common::{
-    abi::PROGRAMS,
+    abi::{PROGRAMS, SLOTS},
     capture::{CaptureCounts, CaptureSettings, CapturedPacket, VIEWER_ENTRIES},
+    compact::CompactChain,
     control::Control,
     counters::{self, Counter, RuleCounter},
     flow::Bucket,
@@ -35,6 +36,8 @@ pub(crate) static HALF_FLOWS: Array<Bucket> = Array::pinned(1024, MMAPABLE);
 pub(crate) static FLOW_FILTERS: Array<Word> = Array::pinned(1024, 0);
 #[map]
 pub(crate) static HALF_FLOW_FILTERS: Array<Word> = Array::pinned(1024, 0);
+#[map]
+pub(crate) static COMPACT: Array<CompactChain> = Array::pinned(SLOTS as u32, 0);
 #[map]
 pub(crate) static RULE_COUNTERS: PerCpuArray<RuleCounter> = PerCpuArray::pinned(4096, 0);
 #[map]

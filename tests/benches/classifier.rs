@@ -11,6 +11,7 @@ use firewall_agent::{
 use firewall_common::{
     address::{Address, Family},
     classify::{MatchKey, classify, header},
+    compact::CompactChain,
     image::{Block, Chain, UNTAGGED},
     tables::{Image, SliceImage},
     wire::protocol,
@@ -39,6 +40,10 @@ impl Image for Counting<'_> {
     fn block(&self, index: u32) -> Option<&Block> {
         self.read.set(self.read.get() + 1);
         self.image.block(index)
+    }
+
+    fn compact(&self, slot: u8) -> Option<&CompactChain> {
+        self.image.compact(slot)
     }
 }
 

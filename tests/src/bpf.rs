@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{FromRawFd, OwnedFd},
+    os::fd::{FromRawFd, OwnedFd, RawFd},
 };
 
 /// The command that loads a program.
@@ -57,4 +57,44 @@ pub(crate) fn bpf<A>(command: libc::c_int, attributes: &A) -> io::Result<OwnedFd
     }
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The command that looks up an element.
+const LOOKUP: libc::c_int = 1;
+
+#[repr(C)]
+struct LookupAttributes {
+    map: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Reads the value of a key; false where there is none. The value has to be as long as the map's are.
+pub(crate) fn lookup(map: RawFd, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+    let attributes = LookupAttributes {
+        map: map.cast_unsigned(),
+        padding: 0,
+        key: key.as_ptr() as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the attributes are those of the command; the kernel reads a key and writes a value of the map's sizes.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            LOOKUP,
+            &raw const attributes,
+            size_of::<LookupAttributes>(),
+        )
+    };
+    if result == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::NotFound {
+        return Ok(false);
+    }
+    Err(error)
 }

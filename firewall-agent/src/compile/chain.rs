@@ -9,6 +9,7 @@ use firewall_common::{
 use super::{
     CompileError,
     arrange::Arrangement,
+    compact,
     ends::ChainEnds,
     interfaces::ChainInterfaces,
     partition,
@@ -93,7 +94,11 @@ pub(super) fn build(
 ) -> Result<Laid, CompileError> {
     let rules = &policy.rules;
     match chain {
-        Chain::InputV4 => lay::<u32>(pool, verdicts, rules, Direction::In, chain),
+        Chain::InputV4 => {
+            let mut laid = lay::<u32>(pool, verdicts, rules, Direction::In, chain)?;
+            laid.descriptor.compact = compact::lay(pool, rules, &laid)?;
+            Ok(laid)
+        }
         Chain::InputV6 => lay::<u128>(pool, verdicts, rules, Direction::In, chain),
         Chain::OutputV4 => lay::<u32>(pool, verdicts, rules, Direction::Out, chain),
         Chain::OutputV6 => lay::<u128>(pool, verdicts, rules, Direction::Out, chain),

@@ -7,6 +7,7 @@
 mod arrange;
 mod bind;
 mod chain;
+mod compact;
 mod ends;
 mod error;
 mod interfaces;
@@ -142,6 +143,8 @@ pub fn compile(policy: &ValidPolicy) -> Result<CompiledImage, CompileError> {
     verdicts.defaults(policy.settings.defaults, &mut pool, &header.chains);
     membership::build(&mut pool, policy, &mut header)?;
     (header.verdicts, header.verdict_count) = verdicts.append(&mut pool)?;
+    let compacted = bytemuck::cast(*pool.get(header.chains[Chain::InputV4 as usize]));
+    compact::complete(&mut pool, &header, &compacted);
 
     header.blocks = pool.count();
     let mut head = [Block([0; 8]); HEADER_BLOCKS as usize];

@@ -4,10 +4,12 @@ use std::ops::RangeInclusive;
 
 use firewall_common::{
     address::{Address, Family},
-    classify::{self, MatchKey},
+    classify::{self, MatchKey, verdict},
+    compact::{CompactChain, CompactKey},
     image::{ChainDescriptor, NO_BLOCK, UNTAGGED},
-    tables::SliceImage,
+    tables::{Image, SliceImage},
     verdict::{Verdict, VerdictRecord, verdict_flags},
+    wire::protocol,
 };
 
 use super::*;
@@ -485,4 +487,81 @@ fn a_rule_that_ends_is_never_bound_without_its_end() {
         (record.rule, record.expires_ticks)
     };
     assert_eq!((at(999), at(1000)), ((7, 1000), (8, 0)));
+}
+
+fn compact_of(rules: Vec<Rule>) -> Option<CompactChain> {
+    let image = compile(&policy(rules)).expect("compiles");
+    SliceImage(image.blocks()).compact(0).copied()
+}
+
+fn ports(count: u16) -> Vec<Rule> {
+    (1..=count)
+        .map(|port| to_port(&format!("r{port}"), port))
+        .collect()
+}
+
+#[test]
+fn short_chains_have_a_compact_form() {
+    let words = |rules| compact_of(rules).map(|chain| chain.head.words);
+    assert_eq!(words(Vec::new()), Some(1));
+    assert_eq!(words(ports(64)), Some(1));
+    assert_eq!(words(ports(65)), Some(2));
+    assert_eq!(words(ports(128)), Some(2));
+    assert_eq!(words(ports(129)), None, "too many entries");
+    assert_eq!(
+        words(vec![on_interface("outside", "eth*")]),
+        None,
+        "rows that change"
+    );
+    let apart = |step: u32| {
+        (0..300)
+            .map(move |number| number * step..=number * step)
+            .collect()
+    };
+    assert_eq!(words(vec![from_v4("few", vec![1..=1, 3..=3])]), Some(1));
+    assert_eq!(
+        words(vec![from_v4("many", apart(1000))]),
+        None,
+        "too many intervals"
+    );
+}
+
+#[test]
+fn the_compact_form_takes_the_first_entry_over_the_edges_of_words_and_roots() {
+    let mut rules = ports(100);
+    rules.push(from_v4("a network", vec![0x0a00_0000..=0x0aff_ffff]));
+    let image = compile(&policy(rules)).expect("compiles");
+    let image = SliceImage(image.blocks());
+    let chain = image.compact(0).expect("short enough");
+    let rule = |source, protocol, port| {
+        let key = CompactKey {
+            source,
+            destination: 1,
+            protocol,
+            source_port: 40_000,
+            destination_port: port,
+        };
+        let number = chain.verdict(&key).expect("no index is past the end");
+        verdict(&image, chain.head.verdicts, number).expect("whole").rule
+    };
+    for (port, expected) in [
+        (1, 3),
+        (64, 66),
+        (65, 67),
+        (100, 102),
+        (101, 0),
+        (0, 0),
+        (0x0101, 0),
+    ] {
+        assert_eq!(rule(1, protocol::TCP, port), expected, "port {port}");
+    }
+    assert_eq!(rule(1, protocol::UDP, 1), 0, "the rules are for TCP");
+    for (source, expected) in [
+        (0x09ff_ffff, 0),
+        (0x0a00_0000, 103),
+        (0x0aff_ffff, 103),
+        (0x0b00_0000, 0),
+    ] {
+        assert_eq!(rule(source, protocol::UDP, 9), expected, "source {source:#x}");
+    }
 }

@@ -8,6 +8,7 @@ use super::{Env, Work, failsafe, rules};
 use crate::{
     address::{Address, Family},
     classify::{self, MatchKey},
+    compact::CompactKey,
     flow::FlowKey,
     image::{Chain, NO_BLOCK, UNTAGGED, image_flags},
     opaque::afresh,
@@ -32,9 +33,9 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     if is_odd(key, family) || may_have_flow(env, packet.hash, || packet.opens != 0) {
         return None;
     }
-    let image = classify::header(env.image)?;
     // A call and its return cost more than most of what is looked at here, so there is one only where it is needed.
-    let is_management = key.protocol == protocol::TCP && failsafe::is_management_port(&image, key.local_port);
+    let is_management =
+        key.protocol == protocol::TCP && failsafe::is_one_of(env.slot.management_ports, key.local_port);
     let is_of_failsafe = is_management || key.remote_port == failsafe::DNS_PORT;
     if is_of_failsafe && env.image.forget(may_be_failsafe(env, key)) != 0 {
         return None;
@@ -46,17 +47,39 @@ pub fn first<I: Image, A: Buckets, H: Buckets, S: SlowTables>(
     if root != Entry::NONE && env.slow.is_listed(root, family, key.remote) {
         return Some(Decision::by(Reason::Listed));
     }
-    if key.protocol == protocol::TCP && packet.opens == 0 {
-        let picked_up = image.flags() & image_flags::MIDFLOW_PICKUP != 0;
-        return (!picked_up).then_some(Decision::by(Reason::TcpNoState));
-    }
-    if image.flags() & image_flags::FORWARDS != 0 {
-        return None;
-    }
-    ask(afresh(packet), work, env.now_ticks);
-    let image = classify::header(env.image)?;
-    let record = classify::answer(env.image, &image, &mut work.question)?;
+    let record = if family == Family::V4
+        && let Some(chain) = env.image.compact(env.slot_number)
+    {
+        if let Some(decision) = out_of_state(packet, chain.head.flags) {
+            return decision;
+        }
+        let number = chain.verdict(&compact_key(key))?;
+        classify::verdict(env.image, chain.head.verdicts, number)?
+    } else {
+        let image = classify::header(env.image)?;
+        if let Some(decision) = out_of_state(packet, image.flags()) {
+            return decision;
+        }
+        ask(afresh(packet), work, env.now_ticks);
+        let image = classify::header(env.image)?;
+        classify::answer(env.image, &image, &mut work.question)?
+    };
     (record.verdict == Verdict::Drop as u8).then(|| rules::decision(&record))
+}
+
+/// What is said of a packet before the rules are asked, by the flags of the image: that it belongs to no connection, or
+/// (`Some(None)`) that more has to be looked at.
+#[expect(
+    clippy::option_option,
+    reason = "outer: the rules are not asked; inner: what is decided"
+)]
+#[inline(always)]
+fn out_of_state(packet: &PlainRecord, flags: u32) -> Option<Option<Decision>> {
+    if packet.key.protocol == protocol::TCP && packet.opens == 0 {
+        let picked_up = flags & image_flags::MIDFLOW_PICKUP != 0;
+        return Some((!picked_up).then_some(Decision::by(Reason::TcpNoState)));
+    }
+    (flags & image_flags::FORWARDS != 0).then_some(None)
 }
 
 /// Whether the policy's block lists refuse a plain packet that has come in and that no assured flow knows: what
@@ -146,6 +169,17 @@ fn may_have_flow<I, A: Buckets, H: Buckets, S>(
     opens: impl FnOnce() -> bool,
 ) -> bool {
     env.half_flows.may_hold(hash) || (opens() && env.flows.may_hold(hash))
+}
+
+#[inline(always)]
+const fn compact_key(key: &FlowKey) -> CompactKey {
+    CompactKey {
+        source: key.remote.low as u32,
+        destination: key.local.low as u32,
+        protocol: key.protocol,
+        source_port: key.remote_port,
+        destination_port: key.local_port,
+    }
 }
 
 #[inline(always)]

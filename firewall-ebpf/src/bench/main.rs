@@ -26,6 +26,7 @@ mod image;
 mod line;
 mod lpm;
 mod lru;
+mod maps;
 mod shim;
 mod wire;
 

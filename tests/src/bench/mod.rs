@@ -38,6 +38,7 @@ use firewall_common::{
 
 use crate::{
     engine::{Interface, Judged},
+    interpreter::{Arrival, Interpreter, Walk},
     map_contents::map_contents,
     mounts::{PINS, STATE},
     random::Random,
@@ -71,6 +72,8 @@ pub struct Bench {
     /// By hook.
     dry_runs: [Option<(ImageIdentity, Rehearsal)>; 2],
     pins: PathBuf,
+    /// Made when it is first asked for.
+    interpreter: Option<Interpreter>,
     /// Number of whoever has the bench now.
     turn: u64,
     captured: [Option<CaptureStream>; VIEWERS],
@@ -106,6 +109,7 @@ impl Bench {
             tables: Tables::open(pins.clone()),
             dry_runs: [None, None],
             pins,
+            interpreter: None,
             interfaces,
             slots: [None; SLOTS],
             turn: 0,
@@ -291,6 +295,25 @@ impl Bench {
         let index = self.interfaces[usize::from(interface.slot())];
         let ran = programs.run(frame, index, None).expect("a run");
         ran.decision.expect("a decision").into()
+    }
+
+    /// The way of a frame through the programs as they are shipped, over what the maps hold now. Nothing is changed.
+    ///
+    /// # Panics
+    /// Where the programs do what an interpreter does not know.
+    pub fn walk(&mut self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Walk {
+        let arrival = Arrival {
+            frame,
+            hook,
+            interface: self.interfaces[usize::from(interface.slot())],
+            slot: self.dataplane.cell().expect("a cell").slot,
+            jiffies: u64::from(now_ticks) << self.clock().shift,
+        };
+        let interpreter = self
+            .interpreter
+            .get_or_insert_with(|| Interpreter::new(firewall_agent::OBJECT).expect("the object"));
+        let walk = interpreter.walk(self.pins.clone(), &arrival);
+        walk.unwrap_or_else(|error| panic!("no walk at {hook:?} of {frame:02x?}: {error:?}"))
     }
 
     /// Everything that the shared maps hold.

@@ -13,14 +13,17 @@ use aya::{
 use bytemuck::{Zeroable, bytes_of, bytes_of_mut, cast_slice, cast_slice_mut};
 use firewall_common::{
     abi::names,
+    compact::CompactChain,
     control::Control,
     flow::BucketBytes,
     fragment::{FragmentKey, FragmentRecord},
     image::Block,
+    tables::{Image, SliceImage},
 };
 
 const CONTROL_WORDS: usize = size_of::<Control>() / 8;
 const BUCKET_WORDS: usize = size_of::<BucketBytes>() / 8;
+const COMPACT_WORDS: usize = size_of::<CompactChain>() / 8;
 const FRAGMENT_KEY_WORDS: usize = size_of::<FragmentKey>() / 8;
 const FRAGMENT_WORDS: usize = size_of::<FragmentRecord>() / 8;
 
@@ -110,6 +113,12 @@ impl Tables {
         for (place, block) in (0..image.len()).zip(blocks.iter().chain(repeat(&nothing))) {
             image.set(place, block.0, 0).expect("a block");
         }
+        let mut words = [0; COMPACT_WORDS];
+        if let Some(chain) = SliceImage(blocks).compact(slot) {
+            words.copy_from_slice(cast_slice(bytes_of(chain)));
+        }
+        let mut compact: Array<MapData, [u64; COMPACT_WORDS]> = open(&self.pins, names::COMPACT);
+        compact.set(slot.into(), words, 0).expect("a compact chain");
     }
 }
 

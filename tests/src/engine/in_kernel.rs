@@ -15,7 +15,10 @@ use firewall_common::{
 };
 
 use super::{Engine, Interface, Judged};
-use crate::bench::{Bench, Lease, Ran};
+use crate::{
+    bench::{Bench, Lease, Ran},
+    interpreter::Walk,
+};
 
 /// Ethernet header: the kernel runs no program on less (`net/bpf/test_run.c`, `bpf_test_init`).
 const LINK_BYTES: usize = 14;
@@ -83,6 +86,13 @@ impl InKernel {
     pub fn dry_run(&self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Judged {
         let frame = frame.to_vec();
         self.with(move |bench| bench.dry_run(&frame, interface, hook, now_ticks))
+    }
+
+    /// See [`Bench::walk`].
+    #[must_use]
+    pub fn walk(&self, frame: &[u8], interface: Interface, hook: Hook, now_ticks: u32) -> Walk {
+        let frame = frame.to_vec();
+        self.with(move |bench| bench.walk(&frame, interface, hook, now_ticks))
     }
 
     /// See [`Bench::map_contents`].

@@ -8,6 +8,7 @@ mod connections;
 mod flood;
 mod interfaces;
 mod limits;
+mod paths;
 mod policies;
 mod slots;
 mod wire;

@@ -15,12 +15,14 @@ use firewall_agent::{
 use firewall_common::{
     address::Address,
     cell::reached,
-    classify::{MatchKey, classify, header},
+    classify::{self, MatchKey, classify, header},
+    compact::CompactKey,
     counters::{DEFAULT_COUNTERS, Hook},
     image::{Chain, ChainDescriptor, ImageHeader, NO_BLOCK, UNTAGGED},
     reason::Reason,
-    tables::SliceImage,
-    verdict::Verdict,
+    tables::{Image, SliceImage},
+    verdict::{Verdict, VerdictRecord},
+    wire::protocol,
 };
 use firewall_tests::{
     engine::{Engine, InKernel, Interface, Judged},
@@ -49,6 +51,8 @@ pub(crate) struct Tally {
     pub(crate) by_rule: usize,
     pub(crate) by_later_rule: usize,
     pub(crate) by_default: usize,
+    /// Compared with the compact form of their chain, too.
+    pub(crate) by_compact_form: usize,
 }
 
 impl Tally {
@@ -57,6 +61,7 @@ impl Tally {
         self.by_rule += other.by_rule;
         self.by_later_rule += other.by_later_rule;
         self.by_default += other.by_default;
+        self.by_compact_form += other.by_compact_form;
     }
 
     fn of(decision: Decision) -> Self {
@@ -65,6 +70,7 @@ impl Tally {
             by_rule: usize::from(decision.rule.is_some()),
             by_later_rule: usize::from(decision.rule.is_some_and(|rule| rule > 0)),
             by_default: usize::from(decision.rule.is_none()),
+            by_compact_form: 0,
         }
     }
 }
@@ -126,7 +132,13 @@ impl Subject {
         let image = SliceImage(self.image.blocks());
         let view = header(&image).ok_or("no header")?;
         let record = classify(&image, &view, chain, &key, now).ok_or("a damaged image")?;
-        check(&probe, expected, record.rule, verdict(record.verdict))
+        let mut tally = check(&probe, expected, record.rule, verdict(record.verdict))?;
+        if let Some(record) = compact(&image, chain, &key) {
+            check(&probe, expected, record.rule, verdict(record.verdict))
+                .map_err(|mismatch| format!("the compact form: {mismatch}"))?;
+            tally.by_compact_form = 1;
+        }
+        Ok(tally)
     }
 
     /// Judges a random packet as a frame, from the parser on. Packets that never reach a rule are not compared.
@@ -251,6 +263,24 @@ impl Subject {
 fn expected_at(policy: &ValidPolicy, probe: &Probe<'_>, now: u32) -> Decision {
     let has_ended = |rule: &Rule| rule.term.is_some_and(|term| reached(now, end_of(term)));
     evaluate_without(policy, probe, has_ended)
+}
+
+/// What the compact form of a chain says, where there is one and it speaks of such packets.
+fn compact(image: &SliceImage<'_>, chain: Chain, key: &MatchKey) -> Option<VerdictRecord> {
+    let is_of_chain = chain == Chain::InputV4 && key.vlan == UNTAGGED;
+    if !is_of_chain || !matches!(key.protocol, protocol::TCP | protocol::UDP) {
+        return None;
+    }
+    let compact = image.compact(0)?;
+    let address = |address: Address| u32::try_from(address.low).expect("an IPv4 address");
+    let number = compact.verdict(&CompactKey {
+        source: address(key.source),
+        destination: address(key.destination),
+        protocol: key.protocol,
+        source_port: key.source_port,
+        destination_port: key.destination_port,
+    });
+    classify::verdict(image, compact.head.verdicts, number?)
 }
 
 fn v6_percent(policy: &ValidPolicy) -> usize {

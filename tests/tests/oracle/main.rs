@@ -83,6 +83,7 @@ fn s70_look_up_equals_the_naive_evaluator() {
     assert!(tally.by_rule * 4 > tally.packets, "{tally:?}");
     assert!(tally.by_default * 20 > tally.packets, "{tally:?}");
     assert!(tally.by_later_rule * 10 > tally.packets, "{tally:?}");
+    assert!(tally.by_compact_form * 50 > tally.packets, "{tally:?}");
 }
 
 #[test]

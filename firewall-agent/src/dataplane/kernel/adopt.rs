@@ -202,7 +202,7 @@ fn adopt_slots(
             adoption.repairs.push(Repair::SlotPrograms { slot });
         }
         debug_assert_eq!(status.epoch, slot_settings(&control, slot).epoch);
-        let intact = session.is_intact(slot, &blocks);
+        let intact = session.is_intact(slot, &blocks) && session.maps.compact.agrees(slot, &blocks)?;
         adoption.slots.push(AdoptedSlot { status, intact });
     }
     Ok(())

@@ -6,6 +6,7 @@ use aya::maps::{HashMap, Map, MapData, MapError, MapInfo};
 use firewall_common::{abi::names, control::Control, flow::Bucket, image::Block};
 
 use super::{
+    compact::CompactMap,
     flow_map::FlowMap,
     interfaces::InterfaceTable,
     mapped::{MappedControl, MappedLists},
@@ -22,6 +23,7 @@ pub(super) struct Maps {
     pub(super) control: MappedControl,
     pub(super) flows: FlowMap,
     pub(super) half_flows: FlowMap,
+    pub(super) compact: CompactMap,
     pub(super) interfaces: InterfaceTable,
     pub(super) local_addresses: HashMap<MapData, AddressKey, u64>,
     pub(super) rule_counters: MapData,
@@ -58,6 +60,7 @@ impl Maps {
                 .map_err(file("map", &pins.path(names::CONTROL)))?,
             flows: FlowMap::new(open(pins, names::FLOWS)?, sizes.flow_buckets),
             half_flows: FlowMap::new(open(pins, names::HALF_FLOWS)?, sizes.half_flow_buckets),
+            compact: CompactMap::open(pins)?,
             interfaces: InterfaceTable::open(pins)?,
             local_addresses: typed(pins, names::LOCAL_ADDRESSES)?,
             rule_counters: open(pins, names::RULE_COUNTERS)?,

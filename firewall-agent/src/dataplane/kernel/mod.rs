@@ -9,6 +9,7 @@ mod attach;
 mod bans;
 mod capture;
 mod clock;
+mod compact;
 mod counters;
 mod dry_run;
 mod ethtool;

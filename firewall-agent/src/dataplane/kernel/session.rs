@@ -89,7 +89,7 @@ impl Session {
             pins: &self.pins,
             options: &self.options,
         };
-        let loaded = self.slots.load(loading, &self.maps, clock, image, keep)?;
+        let loaded = self.slots.load(loading, &mut self.maps, clock, image, keep)?;
         self.state.set_slot(loaded.slot, &loaded.digest);
         self.save();
         Ok(loaded)

@@ -168,7 +168,7 @@ impl Slots {
     pub(super) fn load(
         &mut self,
         loading: Loading<'_>,
-        maps: &Maps,
+        maps: &mut Maps,
         clock: ClockReading,
         image: &SlotImage<'_>,
         keep: &[u8],
@@ -191,6 +191,7 @@ impl Slots {
             self.grow(loading, maps, slot, needed)?;
         }
         let digest = self.write(slot, image.blocks)?;
+        maps.compact.write(slot, image.blocks)?;
         let settings = SlotControl {
             epoch,
             flags: slot_flags::LOADED,

@@ -10,6 +10,7 @@
 mod agent;
 mod bpfilter;
 mod case;
+mod chase;
 mod firewall;
 mod guard;
 mod map_memory;

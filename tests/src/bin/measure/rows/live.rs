@@ -15,6 +15,7 @@ use firewall_tests::{
 use crate::{
     Bench,
     case::not_measured,
+    chase::Chase,
     firewall::Firewall,
     policies::{LOAD_BALANCER_ADDRESSES, load_balancer},
     report::Report,
@@ -32,8 +33,11 @@ const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
 /// `XDP_PASS`
 const PASS: u32 = 2;
 const LRU: &str = "bare LRU hash";
-/// The floor: of an array as large as the table of flows.
+/// Of an array as large as the table of flows. The processor goes on to the next packets while it waits for one.
 const LINE: &str = "one line of an array";
+/// The floor of a program that is longer than the processor looks ahead: the wait for one of as many lines as there are
+/// flows, in memory as large as their table.
+const WAIT: &str = "wait for one line";
 /// Cache lines in a bucket of the table of flows.
 const BUCKET_LINES: u32 = 8;
 
@@ -53,6 +57,7 @@ enum Candidate {
     Empty,
     Lru,
     Line,
+    Wait,
     Firewall,
     EmptyOut,
     FirewallOut,
@@ -62,6 +67,7 @@ enum Candidate {
 struct Figures {
     lru: Figure,
     line: Figure,
+    wait: Figure,
     inside: Figure,
     out: Figure,
 }
@@ -108,6 +114,7 @@ fn add(report: &mut Report, row: u8, size: u32, v4: Figures, v6: Figures) {
             .ours(v4.inside.clone())
             .with(LRU, v4.lru)
             .with(LINE, v4.line)
+            .with(WAIT, v4.wait)
             .at_most_times(most, LRU),
     );
     let beside = case("IPv6")
@@ -160,7 +167,9 @@ fn connect(shim: &mut Shim, firewall: &Firewall, client: IpAddr, server: IpAddr)
 
 fn figures(object: &[u8], effort: Effort, size: u32, client: IpAddr, server: IpAddr) -> Result<Figures> {
     let firewall = Firewall::load(&load_balancer(&[], LISTED)?, size)?;
-    let mut shim = Shim::with_lines(object, size, firewall.flow_buckets()? * BUCKET_LINES)?;
+    let lines = firewall.flow_buckets()? * BUCKET_LINES;
+    let mut shim = Shim::with_lines(object, size, lines)?;
+    let chase = Chase::new(lines, size);
     shim.fill_lru(server, PORT)?;
     connect(&mut shim, &firewall, client, server)?;
     let incoming = segment(Hook::Ingress, client, (server, PORT), ACK);
@@ -170,12 +179,17 @@ fn figures(object: &[u8], effort: Effort, size: u32, client: IpAddr, server: IpA
         Candidate::Empty,
         Candidate::Lru,
         Candidate::Line,
+        Candidate::Wait,
         Candidate::Firewall,
         Candidate::EmptyOut,
         Candidate::FirewallOut,
     ];
     let figures = take_turns(effort.rounds, &candidates, |candidate| {
         let (way, target) = match candidate {
+            Candidate::Wait => {
+                chase.run(size);
+                return Ok(chase.run(packets));
+            }
             Candidate::Empty => (Way::Xdp, Target::Own(Own::Empty)),
             // They know no IPv6; what they would take is not asked.
             Candidate::Lru | Candidate::Line if server.is_ipv6() => (Way::Xdp, Target::Own(Own::Empty)),
@@ -194,12 +208,13 @@ fn figures(object: &[u8], effort: Effort, size: u32, client: IpAddr, server: IpA
         ensure!(way == Way::Tc || code == PASS, "a packet was not passed: {code}");
         Ok(nanoseconds)
     })?;
-    let [empty, lru, line, inside, empty_out, out] = &figures[..] else {
+    let [empty, lru, line, wait, inside, empty_out, out] = &figures[..] else {
         bail!("a candidate has no figure");
     };
     Ok(Figures {
         lru: lru.net_of(empty),
         line: line.net_of(empty),
+        wait: wait.clone(),
         inside: inside.net_of(empty),
         out: out.net_of(empty_out),
     })
