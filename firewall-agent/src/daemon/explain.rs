@@ -145,7 +145,8 @@ fn live(
     let around = Surroundings {
         is_live: true,
         flow: flow.map(|view| {
-            let is_current = Some(view.epoch) == epoch;
+            // One whose rule has ended is judged again like one of an older policy.
+            let is_current = Some(view.epoch) == epoch && !view.rule_ended;
             known(
                 &mut subject,
                 &view,

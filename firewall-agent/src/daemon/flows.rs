@@ -230,6 +230,7 @@ fn info(view: &FlowView, in_force: &InForce) -> FlowInfo {
         rule: in_force
             .counter_name(view.flow.rule)
             .map_or_else(|| format!("#{}", view.flow.rule), |name| name.to_string()),
+        rule_ended: view.rule_ended,
         age_seconds: view.age.as_secs(),
         idle_seconds: view.idle.as_secs(),
         remaining_seconds: view.remaining.as_secs(),

@@ -32,6 +32,9 @@ pub struct FlowView {
     pub remaining: Duration,
     /// Number of the judgement that it last passed.
     pub epoch: u32,
+    /// Its rule has ended by itself since: the rules that are left decide on its next packet, and its place is taken
+    /// where another flow needs it.
+    pub rule_ended: bool,
 }
 
 impl FlowView {
@@ -59,7 +62,7 @@ impl FlowView {
     ) -> (Self, bool) {
         let flow = found.flow();
         let rule_ended = found.expires_ticks() != 0 && clock.until(found.expires_ticks()).is_zero();
-        let is_live = !flow.is_expired(clock.now_ticks, timeouts) && !rule_ended;
+        let is_live = !flow.is_expired(clock.now_ticks, timeouts);
         let timeout = timeouts.get(flow.state as usize).copied().unwrap_or_default();
         let view = Self {
             table,
@@ -69,6 +72,7 @@ impl FlowView {
             age: clock.since(found.opened_ticks()),
             remaining: clock.until(flow.seen_ticks.wrapping_add(timeout)),
             epoch: found.epoch(),
+            rule_ended,
         };
         (view, is_live)
     }

@@ -1,6 +1,6 @@
 //! Reload, and rules added and deleted: as a whole, or not at all.
 
-use std::{fs, io::Write, net::SocketAddr};
+use std::{fs, io::Write, net::SocketAddr, time::Duration};
 
 use crate::host::{BASE, Host, INVENTORY, WEB, debug_rule, holds, operator, refused, rule_names};
 use firewall_agent::{
@@ -513,6 +513,58 @@ fn flows_are_listed_and_ended_by_what_they_are() {
         .expect("the kernel answers");
     assert_eq!(deleted.flows, 2);
     assert_eq!(count("{}"), Ok(1));
+}
+
+#[test]
+fn a_flow_whose_rule_has_ended_is_listed_as_such_until_it_ends_itself() {
+    let host = Host::new();
+    let agent = host.start();
+    for (port, lasts) in [(40000, None), (40001, Some(Duration::from_secs(10)))] {
+        let (family, remote) = Address::from_ip([198, 51, 100, 1].into());
+        let key = FlowKey {
+            remote,
+            local: Address::from_v4([10, 77, 2, 10]),
+            remote_port: port,
+            local_port: 443,
+            protocol: 6,
+            family: family as u8,
+            reserved: 0,
+        };
+        let (table, state) = (FlowTable::Assured, State::Established);
+        let inserted = host.kernel.insert_flow_of(table, key, state, 3, lasts);
+        assert_eq!(inserted, Inserted::Done);
+    }
+    let marked = || -> Vec<(Option<u16>, bool)> {
+        let flows = agent
+            .flows(&FlowFilter::default(), 9)
+            .expect("the kernel answers");
+        let mut marked: Vec<_> = flows
+            .flows
+            .into_iter()
+            .map(|flow| (flow.remote.port, flow.rule_ended))
+            .collect();
+        marked.sort_unstable();
+        marked
+    };
+    let used = || {
+        let status = agent.status().expect("the kernel answers");
+        let tables = status.tables.into_iter();
+        tables.map(|table| table.used).next().expect("the flow table")
+    };
+    assert_eq!(marked(), [(Some(40000), false), (Some(40001), false)]);
+    assert_eq!(used(), 2);
+    host.kernel.advance(Duration::from_secs(11));
+    assert_eq!(marked(), [(Some(40000), false), (Some(40001), true)]);
+    assert_eq!(used(), 1, "its place is free");
+    let filter = FlowFilter {
+        remote_port: Some(40001),
+        ..FlowFilter::default()
+    };
+    let deleted = agent.delete_flows(&operator(), &filter).expect("it is there");
+    assert_eq!(deleted.flows, 1);
+    assert_eq!(marked(), [(Some(40000), false)]);
+    host.kernel.advance(Duration::from_hours(24 * 30));
+    assert_eq!(marked(), [], "idle for too long");
 }
 
 #[test]

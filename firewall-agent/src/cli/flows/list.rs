@@ -10,13 +10,13 @@ use crate::{
         Agent, CliError, expect_response,
         output::{Exit, Output, duration, lines, plural},
     },
-    control::protocol::{FlowEnd, FlowSort, Flows, Request},
+    control::protocol::{FlowEnd, FlowInfo, FlowSort, Flows, Request},
 };
 
 /// Lists live flows.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  fwctl flows list --port 443 --state established --limit 20\n  \
+    after_help = "A flow whose rule has ended by itself is listed with `rule ended` until its next packet, on which the rules that are left decide.\n\nExamples:\n  fwctl flows list --port 443 --state established --limit 20\n  \
   fwctl flows list --direction in --sort idle --reverse --limit 10"
 )]
 pub(crate) struct List {
@@ -97,7 +97,7 @@ fn text(output: &Output, flows: &Flows) -> String {
             duration(flow.age_seconds),
             duration(flow.idle_seconds),
             duration(flow.remaining_seconds),
-            flow.rule.clone(),
+            rule(flow),
         ]);
     }
     let mut text = lines(&table);
@@ -108,6 +108,14 @@ fn text(output: &Output, flows: &Flows) -> String {
         total => writeln!(text, "\n{}", plural(total, "flow")),
     };
     text
+}
+
+fn rule(flow: &FlowInfo) -> String {
+    if flow.rule_ended {
+        format!("{} (rule ended)", flow.rule)
+    } else {
+        flow.rule.clone()
+    }
 }
 
 fn end(end: &FlowEnd) -> String {

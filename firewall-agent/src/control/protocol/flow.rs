@@ -121,6 +121,9 @@ pub struct FlowInfo {
     pub state: String,
     /// The rule that let it in.
     pub rule: String,
+    /// Whether that rule has ended by itself since: the rules that are left decide on the next packet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rule_ended: bool,
     /// Seconds since its first packet.
     pub age_seconds: u64,
     /// Seconds since its last packet.

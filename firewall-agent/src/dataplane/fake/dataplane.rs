@@ -489,7 +489,7 @@ impl Dataplane for FakeDataplane {
     fn map_usage(&self) -> Result<Vec<MapUsage>, DataplaneError> {
         let mut entries = 0;
         self.visit_flows(&mut |view| {
-            entries += u64::from(view.table == FlowTable::Assured);
+            entries += u64::from(view.table == FlowTable::Assured && !view.rule_ended);
             true
         })?;
         Ok(vec![MapUsage {

@@ -291,6 +291,18 @@ impl FakeKernel {
 
     /// Enters a flow, as if packets had opened it.
     pub fn insert_flow(&self, table: FlowTable, key: FlowKey, state: State, rule: u16) -> Inserted {
+        self.insert_flow_of(table, key, state, rule, None)
+    }
+
+    /// The same, of a rule that ends by itself after a while.
+    pub fn insert_flow_of(
+        &self,
+        table: FlowTable,
+        key: FlowKey,
+        state: State,
+        rule: u16,
+        lasts: Option<Duration>,
+    ) -> Inserted {
         let inner = self.lock();
         let clock = inner.clock();
         let (slot, _) = Cell::effective(inner.control.cell, clock.now_ticks);
@@ -304,7 +316,7 @@ impl FakeKernel {
             }
             .pack(),
             epoch: inner.epoch(slot),
-            expires_ticks: 0,
+            expires_ticks: lasts.map_or(0, |lasts| clock.deadline(lasts).max(1)),
             local_acknowledgement: 0,
             opened_ticks: clock.now_ticks,
         };

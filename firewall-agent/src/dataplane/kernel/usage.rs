@@ -52,9 +52,11 @@ impl Session {
     fn flow_usage(&self) -> Result<Vec<MapUsage>, DataplaneError> {
         let (mut assured, mut half) = (0, 0);
         self.visit_flows(&mut |view: &FlowView| {
+            // The place of one whose rule has ended is free.
+            let taken = u64::from(!view.rule_ended);
             match view.table {
-                FlowTable::Assured => assured += 1,
-                FlowTable::Half => half += 1,
+                FlowTable::Assured => assured += taken,
+                FlowTable::Half => half += taken,
             }
             true
         })?;
