@@ -216,9 +216,12 @@ fn captured(wanted: &Capture) -> String {
 }
 
 fn timed_rules(report: &Report) -> String {
-    let rules = report.timed_rules.iter().map(|rule| match rule.seconds_left {
-        0 => format!("{} has ended", rule.name),
-        left => format!("{} ends in {}", rule.name, duration(left)),
+    let rules = report.timed_rules.iter().map(|rule| {
+        let off = if rule.disabled { " (switched off)" } else { "" };
+        match rule.seconds_left {
+            0 => format!("{}{off} has ended", rule.name),
+            left => format!("{}{off} ends in {}", rule.name, duration(left)),
+        }
     });
     rules.collect::<Vec<_>>().join("\n             ")
 }

@@ -109,7 +109,9 @@ const RULES_LOGGED: usize = 100;
 /// A line for each rule that a change concerns, so that the journal knows it by the rule's name.
 pub(super) fn log_rules(differences: &[String], occasion: &Occasion, revision: Option<u64>) {
     let of_rules = differences.iter().filter_map(|line| line.split_once(" rule "));
-    for (change, rule) in of_rules.take(RULES_LOGGED) {
+    for (change, said) in of_rules.take(RULES_LOGGED) {
+        // Behind the name may stand when the rule ends.
+        let rule = said.split(' ').next().unwrap_or(said);
         tracing::info!(
             uid = occasion.by.uid,
             user = occasion.by.user,
@@ -117,7 +119,7 @@ pub(super) fn log_rules(differences: &[String], occasion: &Occasion, revision: O
             revision,
             rule,
             change,
-            "{change} rule {rule}"
+            "{change} rule {said}"
         );
     }
 }

@@ -251,7 +251,12 @@ pub(super) fn changes(before: Option<&ValidPolicy>, after: &ValidPolicy) -> Vec<
                 None => format!("added rule {name}"),
                 Some(term) => format!("added rule {name} until {:.0}", term.until),
             }),
-            Some(before) if !same(before, rule) => changes.push(format!("changed rule {name}")),
+            Some(before) if !same(before, rule) => changes.push(match rule.term {
+                Some(term) if before.term != rule.term => {
+                    format!("changed rule {name} until {:.0}", term.until)
+                }
+                _ => format!("changed rule {name}"),
+            }),
             Some(_) => {}
         }
     }

@@ -2,35 +2,51 @@
 
 use std::path::Path;
 
-use super::in_force::InForce;
+use super::{in_force::InForce, timed::Remaining};
 use crate::{
     control::protocol::{DisabledRule, RuleDetail},
     policy::{
         Layer,
-        edit::{disabled_rules, rule_text, sentence_name},
+        edit::{TimedEntry, disabled_rules, rule_text, sentence_name, timed_entries},
         layer_of,
+        model::Term,
     },
 };
 
 /// Those of this host's layers.
-pub(super) fn rules(in_force: &InForce) -> Vec<DisabledRule> {
-    let rules = own_files(in_force).flat_map(|(path, text)| {
+pub(super) fn rules(in_force: &InForce, remaining: &Remaining) -> Vec<DisabledRule> {
+    let mut rules = Vec::new();
+    for (path, text) in own_files(in_force) {
         let name_of_file = file_name(path);
-        let rules = disabled_rules(text).into_iter();
-        rules.map(move |(name, line)| DisabledRule {
-            name,
-            origin: format!("{name_of_file}:{line}"),
-        })
-    });
-    rules.collect()
+        let terms = timed_entries(text);
+        for (name, line) in disabled_rules(text) {
+            let term = term(&terms, &name);
+            rules.push(DisabledRule {
+                until: term.map(|term| term.until),
+                seconds_left: term.map(|term| remaining.left(term).as_secs()),
+                origin: format!("{name_of_file}:{line}"),
+                name,
+            });
+        }
+    }
+    rules
+}
+
+/// How long a rule is to hold that ends by itself.
+fn term(entries: &[TimedEntry], name: &str) -> Option<Term> {
+    let mut entries = entries.iter();
+    entries.find(|entry| entry.name == name).map(|entry| entry.term)
 }
 
 /// One of them.
-pub(super) fn rule(in_force: &InForce, name: &str) -> Option<RuleDetail> {
+pub(super) fn rule(in_force: &InForce, remaining: &Remaining, name: &str) -> Option<RuleDetail> {
     let name = sentence_name(name);
     let is_here = |text: &str| disabled_rules(text).iter().any(|(disabled, _)| disabled == name);
     let (_, text) = own_files(in_force).find(|(_, text)| is_here(text))?;
+    let term = term(&timed_entries(text), name);
     Some(RuleDetail {
+        until: term.map(|term| term.until),
+        seconds_left: term.map(|term| remaining.left(term).as_secs()),
         rules: Vec::new(),
         text: rule_text(text, name)?.to_owned(),
         disabled: true,
@@ -54,7 +70,8 @@ fn own_files(in_force: &InForce) -> impl Iterator<Item = (&Path, &str)> {
             Some(Layer::Base) => true,
             Some(Layer::Role(role)) => role == policy.role,
             Some(Layer::Host(host)) => policy.host.as_ref() == Some(&host),
-            Some(Layer::Inventory | Layer::Timed) | None => false,
+            Some(Layer::Timed) => true,
+            Some(Layer::Inventory) | None => false,
         })
 }
 

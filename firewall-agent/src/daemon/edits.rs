@@ -12,7 +12,7 @@ use super::{
     lists::{add_lines, delete_lines},
     policy_files::{take_back_files, write_files},
     prepare::prepare,
-    timed,
+    timed_edits::not_beside_timed,
 };
 use crate::{
     control::protocol::{Changed, Edit, Edits, Failure, FailureKind, LineEdit, NewRule, RulePlace},
@@ -43,15 +43,12 @@ impl Edited {
 impl Agent {
     /// Makes all of these edits or none.
     pub fn edit(&self, by: &Actor, edits: &Edits) -> Result<Changed, Failure> {
-        let cause = match edits.edits.as_slice() {
-            [] => return Err(Failure::new(FailureKind::BadRequest, "there is nothing to edit")),
-            [one] => cause(&one.edit),
-            _ => Cause::Edit,
-        };
         let now = Timestamp::now();
-        self.edit_files(by, cause, edits.why.clone(), |sources| {
+        let changed = self.edit_files(by, cause(&edits.edits)?, edits.why.clone(), |sources| {
             self.make_edits(sources, &edits.edits, now)
-        })
+        })?;
+        self.note_ends();
+        Ok(changed)
     }
 
     /// Adds a rule, live and in its file.
@@ -130,6 +127,8 @@ impl Agent {
                         None => changed.push(edited),
                     }
                 }
+                // A command of two edits fails at both for one reason.
+                Err(failure) if failures.contains(&(edit.line, failure.clone())) => {}
                 Err(failure) => failures.push((edit.line, failure)),
             }
         }
@@ -141,26 +140,16 @@ impl Agent {
     }
 
     fn make_edit(&self, sources: &SourceSet, edit: &Edit, now: Timestamp) -> Result<Edited, Failure> {
-        match edit {
-            Edit::RuleReplace(rule) => self.refuse_timed(sources, &rule.name)?,
-            Edit::RuleMove { name, .. } | Edit::RuleEnable { name } | Edit::RuleDisable { name } => {
-                self.refuse_timed(sources, name)?;
-            }
-            _ => {}
+        if let Some(edited) = self.timed_edit(sources, edit, now)? {
+            return Ok(edited);
         }
         match edit {
             Edit::RuleAdd(new) => {
                 if let Some(seconds) = new.seconds {
                     return self.with_timed_rule(sources, new, seconds, now);
                 }
+                not_beside_timed(sources, &self.settings, &new.place)?;
                 let file = self.file_for_new(sources, new)?;
-                if timed::is_own(sources.file(file), &self.settings) {
-                    return Err(Failure::new(
-                        FailureKind::Conflict,
-                        "a rule that lasts cannot stand beside one that ends by itself",
-                    )
-                    .hint("name a rule of a policy file, or say how long the new one is to hold: --for 2h"));
-                }
                 let position = position(&new.place);
                 edited(sources, file, |text| edit::add_rule(text, &new.rule, &position))
             }
@@ -169,12 +158,15 @@ impl Agent {
                 edited(sources, file, |text| edit::replace_rule(text, rule))
             }
             Edit::RuleMove { name, place } => {
+                not_beside_timed(sources, &self.settings, place)?;
                 let (file, position) = (file_with(sources, name)?, position(place));
                 let moved = edited(sources, file, |text| {
                     edit::move_rule(text, edit::sentence_name(name), &position)
                 });
                 moved.map_err(|failure| other_file(sources, file, place, failure))
             }
+            // It is of a rule that ends by itself, or was refused above.
+            Edit::RuleTerm { name, .. } => Err(no_such_rule(name)),
             Edit::RuleEnable { name } => switched(sources, name, true),
             Edit::RuleDisable { name } => switched(sources, name, false),
             Edit::RuleDelete { name } => {
@@ -242,9 +234,24 @@ fn one(edit: Edit, why: Option<String>) -> Edits {
     }
 }
 
-const fn cause(edit: &Edit) -> Cause {
+/// Several edits have a word of their own, unless all but one say for how long the rule of that one is to hold.
+fn cause(edits: &[LineEdit]) -> Result<Cause, Failure> {
+    if edits.is_empty() {
+        return Err(Failure::new(FailureKind::BadRequest, "there is nothing to edit"));
+    }
+    let mut others = edits
+        .iter()
+        .filter(|line| !matches!(line.edit, Edit::RuleTerm { .. }));
+    Ok(match (others.next(), others.next()) {
+        (Some(one), None) => cause_of(&one.edit),
+        _ => Cause::Edit,
+    })
+}
+
+const fn cause_of(edit: &Edit) -> Cause {
     match edit {
         Edit::RuleAdd(_) => Cause::RuleAdd,
+        Edit::RuleTerm { .. } => Cause::Edit,
         Edit::RuleReplace(_) => Cause::RuleReplace,
         Edit::RuleMove { .. } => Cause::RuleMove,
         Edit::RuleEnable { .. } => Cause::RuleEnable,
@@ -312,18 +319,21 @@ fn edited(
     edit: impl FnOnce(&str) -> Result<String, EditError>,
 ) -> Result<Edited, Failure> {
     let source = sources.file(file);
-    let after = edit(source.text()).map_err(|error| {
-        let kind = match &error {
-            EditError::NoSuchRule { .. } => FailureKind::NotFound,
-            _ => FailureKind::Conflict,
-        };
-        Failure::new(kind, format!("{}: {error}", source.name()))
-    })?;
+    let after = edit(source.text()).map_err(|error| refused(&error, source.name()))?;
     Ok(Edited {
         path: PathBuf::from(&**source.name()),
         before: source.text().to_owned(),
         after,
     })
+}
+
+/// For the operator, where a file cannot be edited in this way.
+pub(super) fn refused(error: &EditError, file: &str) -> Failure {
+    let kind = match error {
+        EditError::NoSuchRule { .. } => FailureKind::NotFound,
+        _ => FailureKind::Conflict,
+    };
+    Failure::new(kind, format!("{file}: {error}"))
 }
 
 /// The sources with the edit in them.

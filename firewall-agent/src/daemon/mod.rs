@@ -51,6 +51,7 @@ mod start;
 mod takeover;
 mod three_way;
 mod timed;
+mod timed_edits;
 mod watches;
 
 pub use agent::Agent;

@@ -110,7 +110,7 @@ impl Agent {
                 .collect(),
             defaults: [defaults.input, defaults.output, defaults.forward]
                 .map(|action| describe::action(action).to_owned()),
-            disabled: disabled::rules(&in_force),
+            disabled: disabled::rules(&in_force, &remaining),
         })
     }
 
@@ -125,9 +125,11 @@ impl Agent {
             })
             .collect();
         let Some((first, _)) = halves.first() else {
-            return disabled::rule(&in_force, name).ok_or_else(|| no_such_rule(name));
+            return disabled::rule(&in_force, &remaining, name).ok_or_else(|| no_such_rule(name));
         };
         Ok(RuleDetail {
+            until: first.term.map(|term| term.until),
+            seconds_left: first.term.map(|term| remaining.left(term).as_secs()),
             disabled: false,
             text: text_of(&in_force, first),
             interfaces: first.matches.interfaces.clone(),

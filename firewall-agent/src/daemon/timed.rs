@@ -8,14 +8,12 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::{
     agent::{Agent, Editor},
     chain::chain,
-    change::no_such_rule,
     commit::Occasion,
     edits::{Edited, not_written, with},
+    in_force::InForce,
     intent::not_begun,
     policy_files::{take_back_files, write_files},
     prepare::{PrepareError, prepare, sources_of},
@@ -23,25 +21,20 @@ use super::{
     start::own_actor,
 };
 use crate::{
-    control::protocol::{Changed, Failure, FailureKind, NewRule, RulePlace, TimedRule},
+    control::protocol::{Changed, Failure, FailureKind, TimedRule},
     dataplane::ClockReading,
     diagnostic::{SourceFile, SourceSet},
     policy::{
-        edit::{self, Anchor, Position, TimedDraft, sentence_name},
-        model::{Rule, Term},
+        edit::{self, TimedEntry, sentence_name},
+        model::Term,
         read_sources,
     },
     settings::Settings,
-    state::{Cause, Ends, LONGEST, Write},
+    state::{Cause, Ends, Write},
 };
 
 /// In the state directory.
-const FILE: &str = "timed-rules.toml";
-
-const HEADER: &str = "\
-# Rules that end by themselves. The agent writes this file: `fwctl rule add … --for 2h`, `fwctl rule delete`.
-layer = \"timed\"
-";
+pub(super) const FILE: &str = "timed-rules.toml";
 
 /// The file.
 pub(super) fn path(settings: &Settings) -> PathBuf {
@@ -78,16 +71,24 @@ pub(super) fn not_by_hand(path: &Path) -> Failure {
         "{} is the agent's file of rules that end by themselves",
         path.display()
     );
-    Failure::new(FailureKind::Conflict, message)
-        .hint("`fwctl rule add … --for 2h` adds one, and `fwctl rule delete` ends it early")
+    Failure::new(FailureKind::Conflict, message).hint(
+        "`fwctl rule add … --for 2h` adds one; the other commands of `fwctl rule` change it, or end it early",
+    )
 }
 
-/// A rule of the file is there until it ends, as it is.
-fn not_changed(name: &str) -> Failure {
-    let message = format!("`{name}` ends by itself, and is not changed until then");
-    Failure::new(FailureKind::Conflict, message).hint(format!(
-        "delete it and add it anew: fwctl rule delete {name}, fwctl rule add {name} … --for 2h"
-    ))
+/// The rules of the file that are switched off: no part of the policy.
+fn disabled_entries(in_force: &InForce) -> Vec<TimedEntry> {
+    let mut files = in_force.files.iter();
+    let own = files.find(|file| is_called(&file.path));
+    let text = own.and_then(|file| file.policy_text()).unwrap_or_default();
+    let entries = edit::timed_entries(text).into_iter();
+    entries.filter(|entry| !entry.enabled).collect()
+}
+
+/// How long they are to hold.
+pub(super) fn disabled_terms(in_force: &InForce) -> Vec<Term> {
+    let entries = disabled_entries(in_force).into_iter();
+    entries.map(|entry| entry.term).collect()
 }
 
 /// How much time rules have left, at a moment.
@@ -116,106 +117,23 @@ impl Agent {
         Ok(Remaining { ends, clock })
     }
 
-    /// The rules in force that end by themselves, the first to end first.
+    /// The rules that end by themselves, the first to end first; those that are switched off among them.
     pub(super) fn timed_rules(&self) -> Result<Vec<TimedRule>, Failure> {
         let remaining = self.remaining()?;
         let in_force = self.in_force();
-        let timed = |rule: &Rule| {
-            rule.term.map(|term| TimedRule {
-                name: rule.name.to_string(),
-                until: term.until,
-                seconds_left: remaining.left(term).as_secs(),
-            })
+        let timed = |name: String, term: Term, disabled| TimedRule {
+            name,
+            until: term.until,
+            seconds_left: remaining.left(term).as_secs(),
+            disabled,
         };
-        let mut rules: Vec<TimedRule> = in_force.policy.rules.iter().filter_map(timed).collect();
+        let rules = in_force.policy.rules.iter();
+        let rules = rules.filter_map(|rule| Some(timed(rule.name.to_string(), rule.term?, false)));
+        let disabled = disabled_entries(&in_force).into_iter();
+        let disabled = disabled.map(|entry| timed(entry.name, entry.term, true));
+        let mut rules: Vec<TimedRule> = rules.chain(disabled).collect();
         rules.sort_by_key(|rule| rule.seconds_left);
         Ok(rules)
-    }
-
-    /// Refuses to change a rule of the file; names of other rules are left to whoever knows them.
-    pub(super) fn refuse_timed(&self, sources: &SourceSet, name: &str) -> Result<(), Failure> {
-        let found = edit::file_with_rule(sources, name);
-        if found.is_some_and(|file| is_own(sources.file(file), &self.settings)) {
-            return Err(not_changed(sentence_name(name)));
-        }
-        Ok(())
-    }
-
-    /// The file with a rule more, which ends so many seconds from `now`.
-    pub(super) fn with_timed_rule(
-        &self,
-        sources: &SourceSet,
-        new: &NewRule,
-        seconds: u64,
-        now: Timestamp,
-    ) -> Result<Edited, Failure> {
-        if new.file.is_some() {
-            let message = "a rule that ends by itself stands beside the policy files, in none of them";
-            return Err(Failure::new(FailureKind::BadRequest, message).hint("leave out --file, or --for"));
-        }
-        let term = term(seconds, now)?;
-        let name = &new.rule.name;
-        if let Some(file) = edit::file_with_rule(sources, name) {
-            let message = format!("{} already has a rule `{name}`", sources.file(file).name());
-            return Err(Failure::new(FailureKind::Conflict, message));
-        }
-        let path = path(&self.settings);
-        let mut all = sources.iter();
-        let own = all.find(|(_, source)| is_own(source, &self.settings));
-        let before = own
-            .map(|(_, source)| source.text().to_owned())
-            .unwrap_or_default();
-        let text = if before.is_empty() { HEADER } else { &before };
-        let (position, anchor) = self.place(sources, text, new)?;
-        let draft = TimedDraft {
-            rule: &new.rule,
-            anchor,
-            term,
-        };
-        let after = edit::add_timed_rule(text, &draft, &position)
-            .map_err(|error| Failure::new(FailureKind::Conflict, format!("{FILE}: {error}")))?;
-        Ok(Edited { path, before, after })
-    }
-
-    /// Where in the file, and where among the rules of the policy files.
-    fn place(&self, sources: &SourceSet, text: &str, new: &NewRule) -> Result<(Position, Anchor), Failure> {
-        let before = |name: &str| RulePlace::Before(name.to_owned());
-        let place = match (&new.rule.before, &new.place) {
-            (Some(name), RulePlace::End) => before(name),
-            (Some(_), _) => {
-                let message = "the rule is to stand at two places";
-                return Err(Failure::new(FailureKind::BadRequest, message)
-                    .hint("say --before, or the place beside a rule"));
-            }
-            (None, RulePlace::First) => {
-                let in_force = self.in_force();
-                let first = in_force.policy.rules.first();
-                first.map_or(RulePlace::End, |rule| before(sentence_name(&rule.name)))
-            }
-            (None, place) => place.clone(),
-        };
-        let (RulePlace::Before(beside) | RulePlace::After(beside)) = &place else {
-            return Ok((Position::End, Anchor::Last));
-        };
-        let beside = sentence_name(beside).to_owned();
-        let is_before = matches!(place, RulePlace::Before(_));
-        if let Some(anchor) = edit::anchor_of(text, &beside) {
-            let position = if is_before {
-                Position::Before(beside)
-            } else {
-                Position::After(beside)
-            };
-            return Ok((position, anchor));
-        }
-        if edit::file_with_rule(sources, &beside).is_none() {
-            return Err(no_such_rule(&beside));
-        }
-        // The last one before a rule is the one directly before it, and the first one behind it directly behind.
-        Ok(if is_before {
-            (Position::End, Anchor::Before(beside))
-        } else {
-            (Position::First, Anchor::After(beside))
-        })
     }
 
     /// Takes rules out that have ended. The kernel side has not asked them since.
@@ -246,20 +164,17 @@ impl Agent {
 
     fn ended_rules(&self) -> Result<BTreeSet<String>, Failure> {
         let in_force = self.in_force();
-        let mut rules = in_force
-            .policy
-            .rules
-            .iter()
-            .filter(|rule| rule.term.is_some())
-            .peekable();
-        if rules.peek().is_none() {
+        let disabled = disabled_entries(&in_force).into_iter();
+        let disabled = disabled.map(|entry| (entry.name, entry.term));
+        let rules = in_force.policy.rules.iter();
+        let rules = rules.filter_map(|rule| Some((sentence_name(&rule.name).to_owned(), rule.term?)));
+        let mut timed = rules.chain(disabled).peekable();
+        if timed.peek().is_none() {
             return Ok(BTreeSet::new());
         }
         let remaining = self.remaining()?;
-        Ok(rules
-            .filter(|rule| rule.term.is_some_and(|term| remaining.has_ended(term)))
-            .map(|rule| sentence_name(&rule.name).to_owned())
-            .collect())
+        let ended = timed.filter(|(_, term)| remaining.has_ended(*term));
+        Ok(ended.map(|(name, _)| name).collect())
     }
 
     /// Puts the revision in force without some rules of the file, whatever is on disk meanwhile.
@@ -306,31 +221,4 @@ impl Agent {
         editor.end();
         outcome
     }
-}
-
-impl Edited {
-    /// Without rules there is no file.
-    pub(super) fn settled(mut self, settings: &Settings) -> Self {
-        if self.path == path(settings) && edit::rule_count(&self.after) == 0 {
-            self.after.clear();
-        }
-        self
-    }
-}
-
-/// From now on, for so long.
-fn term(seconds: u64, now: Timestamp) -> Result<Term, Failure> {
-    let length = Duration::from_secs(seconds);
-    if length.is_zero() || length > LONGEST {
-        let days = LONGEST.as_secs() / 86_400;
-        let message = format!("a rule can hold for 1 second to {days} days");
-        return Err(Failure::new(FailureKind::BadRequest, message)
-            .hint("without --for it holds for good; `review` says when to look at it again"));
-    }
-    let since = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
-    let until = SignedDuration::try_from(length).ok();
-    let until = until.and_then(|length| since.checked_add(length).ok());
-    until
-        .map(|until| Term { since, until })
-        .ok_or_else(|| Failure::new(FailureKind::BadRequest, "the calendar does not go that far"))
 }

@@ -93,7 +93,8 @@ fn position(rule: &LinkedRule, known: &BTreeMap<Arc<str>, usize>, faults: &mut V
         .hint(match rule.entry.term {
             None => "`before` names a rule of an earlier layer; within a file the order of the rules counts".to_owned(),
             Some(_) => format!(
-                "`{0}` ends by itself and is tried beside it until then; delete that first: fwctl rule delete {0}",
+                "`{0}` ends by itself and is tried beside it until then; move or delete that first: fwctl rule move {0} \
+                 last, fwctl rule delete {0}",
                 rule.entry.name.value
             ),
         });

@@ -17,3 +17,4 @@ mod running;
 mod shadow;
 mod start;
 mod timed;
+mod timed_edits;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use comfy_table::Cell;
+use jiff::Timestamp;
 
 use crate::{
     cli::{
@@ -38,7 +39,7 @@ fn text(output: &Output, rules: &Rules) -> String {
         action(output, forwarded)
     );
     for rule in &rules.rules {
-        if let Some(ends) = ends(rule) {
+        if let Some(ends) = ends(rule.until, rule.seconds_left) {
             let _ = writeln!(
                 text,
                 "{}: {} {ends}",
@@ -48,20 +49,22 @@ fn text(output: &Output, rules: &Rules) -> String {
         }
     }
     for rule in &rules.disabled {
+        let ends = ends(rule.until, rule.seconds_left);
         let _ = writeln!(
             text,
-            "{}: {} ({})",
+            "{}: {} ({}){}",
             output.paint(Tone::Doubtful, "disabled"),
             rule.name,
-            rule.origin
+            rule.origin,
+            ends.map(|ends| format!(" {ends}")).unwrap_or_default()
         );
     }
     text
 }
 
 /// When a rule ends that does so by itself.
-pub(super) fn ends(rule: &RuleSummary) -> Option<String> {
-    let (until, left) = rule.until.zip(rule.seconds_left)?;
+pub(super) fn ends(until: Option<Timestamp>, seconds_left: Option<u64>) -> Option<String> {
+    let (until, left) = until.zip(seconds_left)?;
     Some(if left == 0 {
         format!("has ended at {until:.0}")
     } else {

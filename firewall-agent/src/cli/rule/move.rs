@@ -7,7 +7,7 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-The comment lines directly above the rule go along. A rule stays in its file: the layers base, role and host are tried in this order.
+The comment lines directly above the rule go along. A rule stays in its file: the layers base, role and host are tried in this order. A rule that ends by itself stands in none of them and goes anywhere; it keeps its end.
 
 Examples:
   fwctl rule move debug before ssh

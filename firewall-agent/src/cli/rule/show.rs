@@ -45,7 +45,7 @@ fn text(output: &Output, detail: &RuleDetail) -> String {
             .log_per_second
             .map(|rate| format!("at most {rate} events in each second")),
     );
-    line("timed", detail.rules.first().and_then(ends));
+    line("timed", ends(detail.until, detail.seconds_left));
     line("owner", detail.owner.clone());
     line("reason", detail.reason.clone());
     line(

@@ -13,6 +13,13 @@ pub enum Edit {
     RuleAdd(Box<NewRule>),
     /// Have a rule say something else; its place and its comments stay.
     RuleReplace(Box<RuleDraft>),
+    /// Have a rule that ends by itself end so many seconds from now.
+    RuleTerm {
+        /// Its name.
+        name: String,
+        /// How long it is to hold.
+        seconds: u64,
+    },
     /// Put a rule at another place of its file.
     RuleMove {
         /// Its name.

@@ -82,6 +82,9 @@ pub struct TimedRule {
     pub until: Timestamp,
     /// Seconds until then, by the clock of the kernel, which ends it.
     pub seconds_left: u64,
+    /// Whether it is switched off; its time goes on meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
 }
 
 /// Every rule in force, in the order in which they are tried.
@@ -103,6 +106,12 @@ pub struct DisabledRule {
     pub name: String,
     /// `file:line`.
     pub origin: String,
+    /// When it ends, if it does by itself: on the calendar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Seconds until then, by the clock of the kernel; its time goes on while it is switched off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
 }
 
 /// Everything about one rule.
@@ -115,6 +124,12 @@ pub struct RuleDetail {
     /// Whether it is switched off where it is written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
+    /// When it ends, if it does by itself: on the calendar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Seconds until then, by the clock of the kernel; zero where it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
     /// Interfaces it is for, if not for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interfaces: Option<Vec<String>>,

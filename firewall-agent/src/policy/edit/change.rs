@@ -12,10 +12,19 @@ use super::{
 /// The text with another rule of the same name in the place of the one that it has: comments stay, and so does what
 /// both say in the same way. Whether it is enabled, and whether it overrides another one, is not changed.
 pub fn replace_rule(text: &str, rule: &RuleDraft) -> Result<String, EditError> {
+    rewritten(text, &rule.name, |table| say(table, rule))
+}
+
+/// The text with the keys of a rule changed; what is not touched stays as it is written.
+pub(super) fn rewritten(
+    text: &str,
+    name: &str,
+    change: impl FnOnce(&mut Table),
+) -> Result<String, EditError> {
     let blocks = parsed(text)?;
-    let block = find(&blocks, &rule.name)?;
+    let block = find(&blocks, name)?;
     let entangled = || EditError::Entangled {
-        name: rule.name.clone(),
+        name: name.to_owned(),
     };
     let core = block.core.clone();
     let mut document: DocumentMut = text[core.clone()]
@@ -27,12 +36,12 @@ pub fn replace_rule(text: &str, rule: &RuleDraft) -> Result<String, EditError> {
         .filter(|tables| tables.len() == 1)
         .and_then(|tables| tables.get_mut(0))
         .ok_or_else(entangled)?;
-    say(table, rule);
+    change(table);
     let newline = Newline::of(text);
     let said = document.to_string();
     let said = said.trim_end_matches('\n').replace('\n', newline.as_str());
     let edited = format!("{}{said}{}", &text[..core.start], &text[core.end..]);
-    confirm(&edited, &rule.name, blocks.len())?;
+    confirm(&edited, name, blocks.len())?;
     Ok(edited)
 }
 

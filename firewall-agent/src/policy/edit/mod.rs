@@ -16,7 +16,10 @@ use self::block::{Block, Newline, blocks};
 pub use self::{
     change::{disabled_rules, enable_rule, move_rule, replace_rule, rule_text},
     draft::{RuleDraft, Verdict},
-    timed::{Anchor, TimedDraft, add_timed_rule, anchor_of, rule_count},
+    timed::{
+        Anchor, TimedDraft, TimedEntry, add_timed_rule, anchor_of, move_timed_rule, replace_timed_rule,
+        rule_count, set_term, timed_entries,
+    },
 };
 use super::{
     suggest::nearest,

@@ -65,6 +65,7 @@ const TIMED_KEYS: Keys = Keys {
         "owner",
         "reason",
         "review",
+        "enabled",
         "before",
         "after",
         "since",
