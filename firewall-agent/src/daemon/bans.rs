@@ -6,13 +6,18 @@ use firewall_common::{counters::Hook, reason::Reason};
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::{agent::Agent, chain::chain, kernel::Kernel, report::kernel_failure};
+use super::{
+    agent::{Agent, Editor},
+    chain::chain,
+    kernel::Kernel,
+    report::kernel_failure,
+};
 use crate::{
     control::protocol::{BanInfo, BanList, BansChanged, Failure, FailureKind, NewBan},
     dataplane::{Bans, ClockReading, DataplaneError, ban_table},
     failpoint::Step,
     settings::{FailsafeSettings, network},
-    state::{Actor, Ban, BanFile, Event, LONGEST, Moment, StateDirectory},
+    state::{Actor, Ban, BanChange, BanFile, Event, LONGEST, Moment, StateDirectory},
 };
 
 /// The bans and their file. Only who holds the editor changes them.
@@ -20,13 +25,21 @@ use crate::{
 pub(super) struct BanBook {
     bans: Vec<Ban>,
     file: BanFile,
+    /// The last change, and whether the history tells of it.
+    change: Option<BanChange>,
+    is_recorded: bool,
 }
 
 impl BanBook {
     /// Reads the bans, and has the kernel's tables hold what is left of them.
     pub(super) fn open(state: &StateDirectory, kernel: &mut Kernel) -> (Self, Vec<String>) {
-        let (file, bans, problem) = BanFile::open(state);
-        let mut book = Self { bans, file };
+        let (file, kept, problem) = BanFile::open(state);
+        let mut book = Self {
+            bans: kept.bans,
+            file,
+            change: kept.change,
+            is_recorded: false,
+        };
         let problem = match problem {
             // What the kernel holds stays as it is.
             Some(problem) => Some(problem.to_string()),
@@ -44,6 +57,33 @@ impl BanBook {
         }
         self.bans = self.live(&clock);
         kernel.dataplane.set_bans(&self.table(&clock)).map(drop)
+    }
+
+    /// An agent that ended between a change and its record has left it unrecorded. Says so.
+    pub(super) fn catch_up(&mut self, editor: &mut Editor) -> Option<String> {
+        let change = self.change.as_ref()?;
+        self.is_recorded = editor.history.tells(change);
+        if self.is_recorded {
+            return None;
+        }
+        let what = format!(
+            "the agent ended while it made a change of {} ({})",
+            change.record.by.describe(),
+            change.record.event.name()
+        );
+        self.record(editor);
+        Some(if self.is_recorded {
+            format!("{what}: the change holds, and was recorded by this start")
+        } else {
+            format!("{what}: the change holds, and cannot be recorded yet")
+        })
+    }
+
+    /// Records the last change where that is to be done yet.
+    fn record(&mut self, editor: &mut Editor) {
+        if let Some(change) = self.change.as_ref().filter(|_| !self.is_recorded) {
+            self.is_recorded = editor.record_bans(change);
+        }
     }
 
     /// Those that have not ended.
@@ -189,14 +229,21 @@ impl Agent {
         let mut bans = self.lock_bans().live(&clock);
         let (changes, remarks) = change(&mut bans, &clock)?;
         let mut book = self.lock_bans();
-        book.file.write(&bans).map_err(|error| failed(&error))?;
+        // What could not be recorded before comes first.
+        book.record(&mut editor);
+        let is_for_the_record = occasion.is_some();
+        let led_here = occasion.map(|(event, by, why)| editor.ban_change(event, by, why, &changes));
+        // One that has ended by itself ended when its entry says.
+        let led_here = led_here.or_else(|| book.change.clone());
+        let written = book.file.write(&bans, led_here.as_ref());
+        written.map_err(|error| failed(&error))?;
         Step::BansWritten.done();
         let mut kernel = self.kernel();
         let generation = match kernel.dataplane.set_bans(&table(&bans, &clock)) {
             Ok(generation) => generation,
             Err(error) => {
                 let restored = kernel.dataplane.set_bans(&book.table(&clock)).map(drop);
-                let rewritten = book.file.write(&book.bans);
+                let rewritten = book.file.write(&book.bans, book.change.as_ref());
                 if restored.is_err() || rewritten.is_err() {
                     tracing::error!("bans may be others than `fwctl ban list` shows");
                 }
@@ -206,15 +253,16 @@ impl Agent {
         Step::BansSwitched.done();
         drop(kernel);
         book.bans = bans;
+        book.change = led_here;
         let count = book.bans.len();
-        drop(book);
         let in_force = self.in_force().with_epoch(generation);
         self.set_in_force(in_force);
-        // One that has ended by itself ended when its entry says.
-        if let Some((event, by, why)) = occasion {
-            editor.record_event(event, by, why, &changes);
+        if is_for_the_record {
+            book.is_recorded = false;
+            book.record(&mut editor);
             self.follow_history(&editor);
         }
+        drop(book);
         drop(editor);
         Ok(BansChanged {
             changes,

@@ -68,6 +68,7 @@ impl Agent {
             }
         };
         let panic = starter.keep_panic(&editor);
+        editor.catch_up_panic(panic.as_ref());
         let resumed = starter.resume(&mut editor, recovered.revision.as_ref())?;
         starter.settle_intent(&editor, recovered.revision.as_ref(), resumed.is_some());
         let (in_force, unconfirmed) = if let Some((in_force, unconfirmed)) = resumed {
@@ -134,7 +135,7 @@ impl Starter<'_> {
         let (counters, problem) = CounterNumbers::open(&directory, capacity);
         self.kernel.ends = Ends::open(&directory);
         // Before anything is attached that packets could come in on.
-        let (bans, problems) = BanBook::open(&directory, self.kernel);
+        let (mut bans, problems) = BanBook::open(&directory, self.kernel);
         let other = recovered.problems.drain(..).chain(problem);
         let other = other.map(|problem| problem.to_string());
         for problem in other.chain(problems).chain(problems_of_history) {
@@ -150,6 +151,9 @@ impl Starter<'_> {
             _directory: directory,
         };
         editor.catch_up(recovered.revision.as_ref());
+        if let Some(note) = bans.catch_up(&mut editor) {
+            self.note(note);
+        }
         Ok((editor, bans, recovered))
     }
 

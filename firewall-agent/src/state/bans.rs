@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Actor, Moment, StateDirectory, StateError,
+    Actor, Moment, Record, StateDirectory, StateError,
     durable::{self, PRIVATE},
 };
 
@@ -34,11 +34,32 @@ pub struct Ban {
     pub reason: Option<String>,
 }
 
+/// What has led to the bans of the file, for the history: an agent that ended in between has not recorded it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BanChange {
+    /// The number that the entry about it was to have; a later one, where it could not be recorded at once.
+    pub entry: u64,
+    /// What the entry says.
+    pub record: Record,
+}
+
+/// What the file holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct KeptBans {
+    /// The bans.
+    pub bans: Vec<Ban>,
+    /// The last change of them, as far as the file tells.
+    pub change: Option<BanChange>,
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
     format: u32,
     bans: Vec<Ban>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change: Option<BanChange>,
 }
 
 /// The file of bans.
@@ -47,20 +68,21 @@ pub struct BanFile(PathBuf);
 
 impl BanFile {
     /// Reads the bans. A damaged file is reported, and there are none then.
-    pub fn open(state: &StateDirectory) -> (Self, Vec<Ban>, Option<StateError>) {
+    pub fn open(state: &StateDirectory) -> (Self, KeptBans, Option<StateError>) {
         let path = state.path().join("bans.json");
-        let (bans, problem) = match read(&path) {
-            Ok(bans) => (bans, None),
-            Err(error) => (Vec::new(), Some(error)),
+        let (kept, problem) = match read(&path) {
+            Ok(kept) => (kept, None),
+            Err(error) => (KeptBans::default(), Some(error)),
         };
-        (Self(path), bans, problem)
+        (Self(path), kept, problem)
     }
 
-    /// Writes the bans, durably.
-    pub fn write(&self, bans: &[Ban]) -> Result<(), StateError> {
+    /// Writes the bans and what has led to them, durably.
+    pub fn write(&self, bans: &[Ban], change: Option<&BanChange>) -> Result<(), StateError> {
         let content = Content {
             format: FORMAT,
             bans: bans.to_vec(),
+            change: change.cloned(),
         };
         let text = serde_json::to_vec_pretty(&content)
             .map_err(|error| StateError::damaged(&self.0, error.to_string()))?;
@@ -68,10 +90,10 @@ impl BanFile {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Ban>, StateError> {
+fn read(path: &Path) -> Result<KeptBans, StateError> {
     let text = match fs::read(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptBans::default()),
         Err(error) => return Err(StateError::io("read", path)(error)),
     };
     let content: Content =
@@ -80,19 +102,24 @@ fn read(path: &Path) -> Result<Vec<Ban>, StateError> {
         let why = format!("its format is {}, and this agent knows {FORMAT}", content.format);
         return Err(StateError::damaged(path, why));
     }
-    Ok(content.bans)
+    Ok(KeptBans {
+        bans: content.bans,
+        change: content.change,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Event;
 
     #[test]
     fn bans_are_read_back_and_a_damaged_file_is_told_of() {
         let directory = tempfile::tempdir().expect("a directory");
         let state = StateDirectory::open(directory.path()).expect("free");
-        let (file, bans, problem) = BanFile::open(&state);
-        assert!(bans.is_empty() && problem.is_none(), "no file, no bans");
+        let (file, kept, problem) = BanFile::open(&state);
+        assert_eq!(kept, KeptBans::default(), "no file, no bans");
+        assert!(problem.is_none());
         let ban = Ban {
             prefix: "192.0.2.0/24".parse().expect("a prefix"),
             since: Timestamp::now(),
@@ -100,10 +127,21 @@ mod tests {
             by: Actor::new(0, None),
             reason: Some("scans".into()),
         };
-        file.write(std::slice::from_ref(&ban)).expect("written");
-        assert_eq!(BanFile::open(&state).1, [ban]);
+        let change = BanChange {
+            entry: 3,
+            record: Record::of(Event::Ban, Actor::new(0, None)),
+        };
+        for change in [None, Some(change)] {
+            file.write(std::slice::from_ref(&ban), change.as_ref())
+                .expect("written");
+            let kept = KeptBans {
+                bans: vec![ban.clone()],
+                change,
+            };
+            assert_eq!(BanFile::open(&state).1, kept);
+        }
         fs::write(directory.path().join("bans.json"), "{").expect("ours");
-        let (_, bans, problem) = BanFile::open(&state);
-        assert!(bans.is_empty() && problem.is_some());
+        let (_, kept, problem) = BanFile::open(&state);
+        assert!(kept.bans.is_empty() && problem.is_some());
     }
 }

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Actor, Cause, StateDirectory, StateError,
+    Actor, BanChange, Cause, StateDirectory, StateError,
     durable::{self, PRIVATE},
     manifest::sha256_hex,
 };
@@ -112,6 +112,25 @@ pub struct Record {
     pub cut: Option<Cut>,
 }
 
+impl Record {
+    /// Something that somebody did, with nothing else known of it.
+    #[must_use]
+    pub const fn of(event: Event, by: Actor) -> Self {
+        Self {
+            event,
+            revision: None,
+            cause: None,
+            by,
+            confirmed_by: None,
+            why: None,
+            changes: 0,
+            what: Vec::new(),
+            manifest: None,
+            cut: None,
+        }
+    }
+}
+
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct Entry {
@@ -172,6 +191,12 @@ pub struct History {
     head: Head,
     bytes: u64,
     last_revision: Option<u64>,
+    /// The last entry about bans.
+    last_of_bans: Option<(u64, Record)>,
+    /// Whether the last entry about panic says that it is on.
+    tells_of_panic: bool,
+    /// The first entry that was not cut off.
+    first: u64,
 }
 
 /// The first line of a file whose older entries were cut off.
@@ -186,6 +211,9 @@ impl History {
             head: Head::default(),
             bytes: 0,
             last_revision: None,
+            last_of_bans: None,
+            tells_of_panic: false,
+            first: 1,
         };
         let mut problems = Vec::new();
         if history.drop_torn_line()? {
@@ -203,6 +231,14 @@ impl History {
         history.last_revision = revisions
             .filter(|(entry, _)| entry.record.event == Event::Revision)
             .find_map(|(entry, _)| entry.record.revision);
+        let entries = chain.entries.iter().rev();
+        history.last_of_bans = entries
+            .map(|(entry, _)| entry)
+            .find(|entry| is_of_bans(&entry.record))
+            .map(|entry| (entry.number, entry.record.clone()));
+        let mut events = chain.entries.iter().rev().map(|(entry, _)| entry.record.event);
+        history.tells_of_panic = events.find_map(panic_by).unwrap_or_default();
+        history.first = chain.cut.as_ref().map_or(1, |cut| cut.first);
         history.bytes = text.len() as u64;
         let known = history.known_head();
         let before = chain.entries.iter().rev().nth(1).map(|(_, hash)| hash.clone());
@@ -240,6 +276,20 @@ impl History {
         self.last_revision
     }
 
+    /// Whether an entry tells of a change of bans, or did so before it was cut off.
+    #[must_use]
+    pub fn tells(&self, change: &BanChange) -> bool {
+        let told = self.last_of_bans.as_ref();
+        self.first > change.entry
+            || told.is_some_and(|(number, record)| *number >= change.entry && *record == change.record)
+    }
+
+    /// Whether panic is on, as far as the entries tell.
+    #[must_use]
+    pub const fn tells_of_panic(&self) -> bool {
+        self.tells_of_panic
+    }
+
     /// Adds an entry; durable when it returns.
     pub fn append(&mut self, record: Record) -> Result<Head, StateError> {
         let entry = Entry {
@@ -270,6 +320,10 @@ impl History {
         };
         if entry.record.event == Event::Revision {
             self.last_revision = entry.record.revision;
+        }
+        self.tells_of_panic = panic_by(entry.record.event).unwrap_or(self.tells_of_panic);
+        if is_of_bans(&entry.record) {
+            self.last_of_bans = Some((entry.number, entry.record));
         }
         self.write_head()?;
         Step::HeadWritten.done();
@@ -318,16 +372,9 @@ impl History {
             hash: hash.clone(),
         };
         self.append(Record {
-            event: Event::Checkpoint,
-            revision: None,
-            cause: None,
-            by,
-            confirmed_by: None,
             why,
-            changes: 0,
-            what: Vec::new(),
-            manifest: None,
             cut: Some(cut.clone()),
+            ..Record::of(Event::Checkpoint, by)
         })?;
         let text = read(&self.path)?;
         let kept = text.lines().filter(|line| {
@@ -342,6 +389,7 @@ impl History {
         durable::replace(&self.path, shorter.as_bytes(), PRIVATE)
             .map_err(StateError::io("write", &self.path))?;
         self.bytes = shorter.len() as u64;
+        self.first = cut.first;
         Ok(self.head.clone())
     }
 
@@ -428,6 +476,19 @@ impl Chain {
         }
         chain
     }
+}
+
+/// Whether panic is on after an event, where that is about it.
+const fn panic_by(event: Event) -> Option<bool> {
+    match event {
+        Event::Panic => Some(true),
+        Event::PanicOff => Some(false),
+        _ => None,
+    }
+}
+
+const fn is_of_bans(record: &Record) -> bool {
+    matches!(record.event, Event::Ban | Event::Unban)
 }
 
 fn read(path: &Path) -> Result<String, StateError> {

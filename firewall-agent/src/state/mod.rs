@@ -35,7 +35,7 @@ mod pending;
 mod revisions;
 mod ssh;
 
-pub use bans::{Ban, BanFile};
+pub use bans::{Ban, BanChange, BanFile, KeptBans};
 pub use counters::{CounterNumbers, Numbering};
 pub use directory::StateDirectory;
 pub use ends::Ends;

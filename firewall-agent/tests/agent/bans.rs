@@ -6,7 +6,7 @@ use firewall_agent::{
     control::protocol::{BansChanged, Failure, FailureKind, NewBan},
     daemon::Agent,
     dataplane::fake::Operation,
-    state::{Actor, SshConnection},
+    state::{Actor, Event, SshConnection},
 };
 
 use crate::{
@@ -197,4 +197,69 @@ fn a_stepped_wall_clock_neither_ends_nor_prolongs_a_ban() {
         let left = listed(&agent)[0].1.expect("it has an end");
         assert!((3500..=3601).contains(&left), "{year}: {left}");
     }
+}
+
+/// Who has banned what, as the history has it.
+fn recorded(agent: &Agent) -> Vec<String> {
+    let history = agent.history(100).expect("it can be read");
+    let entries = history.entries.into_iter().map(|entry| entry.entry.record);
+    let of_bans = entries.filter(|record| matches!(record.event, Event::Ban | Event::Unban));
+    of_bans.flat_map(|record| record.what).collect()
+}
+
+#[test]
+fn what_cannot_be_recorded_at_once_is_recorded_once_later() {
+    let host = Host::new();
+    let agent = host.start();
+    let history = host.path("state").join("history");
+    let aside = host.path("history");
+    let set_aside = || {
+        fs::rename(&history, &aside).expect("ours");
+        fs::create_dir(&history).expect("nothing can be appended to it");
+    };
+    let put_back = || {
+        fs::remove_dir(&history).expect("ours");
+        fs::rename(&aside, &history).expect("ours");
+    };
+    let expected = |count: usize| {
+        let all = [
+            "banned 203.0.113.1 for good",
+            "banned 203.0.113.2 for good",
+            "banned 203.0.113.3 for good",
+        ];
+        all[..count].to_vec()
+    };
+    set_aside();
+    ban(&agent, "203.0.113.1", None).expect("it holds all the same");
+    put_back();
+    assert!(recorded(&agent).is_empty());
+    ban(&agent, "203.0.113.2", None).expect("it can be banned");
+    assert_eq!(
+        recorded(&agent),
+        expected(2),
+        "by the next change, in their order"
+    );
+
+    set_aside();
+    ban(&agent, "203.0.113.3", None).expect("it holds all the same");
+    put_back();
+    drop(agent);
+    let agent = host.start();
+    assert_eq!(recorded(&agent), expected(3), "by the next start");
+    let notes = agent.status().expect("the kernel answers").notes.join("\n");
+    assert!(
+        notes.contains("(ban): the change holds, and was recorded by this start"),
+        "{notes}"
+    );
+    assert!(
+        agent
+            .verify_history(None)
+            .expect("it can be read")
+            .faults
+            .is_empty()
+    );
+    drop(agent);
+    let agent = host.start();
+    assert_eq!(recorded(&agent), expected(3), "and once");
+    assert_eq!(agent.status().expect("the kernel answers").notes, [""; 0]);
 }

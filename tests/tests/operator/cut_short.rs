@@ -4,6 +4,8 @@
 use std::fs;
 
 use firewall_agent::failpoint::Step;
+use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::site::{BASE, STRANGER, Site, WEB};
 
@@ -134,7 +136,7 @@ impl Subject {
         assert_eq!(self.on_disk(&when), expected, "{when}");
         let status = self.site.json("status");
         assert_eq!(status["pending"], false, "{when}: {status}");
-        assert_eq!(status["confirm"], serde_json::Value::Null, "{when}: {status}");
+        assert_eq!(status["confirm"], Value::Null, "{when}: {status}");
         self.history_is_whole(step);
     }
 
@@ -151,6 +153,22 @@ impl Subject {
             notes.contains("the agent ended while it made a change of root") && notes.contains(side),
             "{step:?}: {notes}"
         );
+    }
+
+    /// The entries of the history about one of these.
+    fn events(&self, names: &[&str]) -> Vec<Value> {
+        let history = self.site.json("history");
+        let entries = history["entries"].as_array().expect("entries").iter();
+        let of_these = |entry: &&Value| entry["event"].as_str().is_some_and(|name| names.contains(&name));
+        entries.filter(of_these).cloned().collect()
+    }
+
+    fn last_event(&self, names: &[&str]) -> Value {
+        self.events(names).pop().unwrap_or_default()
+    }
+
+    fn count_events(&self, names: &[&str]) -> usize {
+        self.events(names).len()
     }
 
     fn seconds_left(&self) -> Option<u64> {
@@ -229,6 +247,112 @@ fn a_change_that_waits_is_in_force_or_not_and_keeps_its_deadline() {
 }
 
 #[test]
+fn a_reload_puts_the_files_in_force_or_leaves_them_as_they_are() {
+    let mut subject = Subject::new();
+    let mut side = Side::Old;
+    for (step, switched, counts) in [
+        (Step::IntentNoted, false, false),
+        (Step::CountersAssigned, false, false),
+        (Step::RevisionWritten, false, false),
+        (Step::SlotLoaded, false, false),
+        (Step::Switched, true, false),
+        (Step::RevisionCounts, true, true),
+        (Step::EntryAppended, true, true),
+        (Step::HeadWritten, true, true),
+        (Step::IntentCleared, true, true),
+    ] {
+        let next = side.other();
+        for (name, text) in ["base.toml", "web.toml"].iter().zip(next.files()) {
+            subject.site.write(name, &text);
+        }
+        let between = subject.kill_at(step, "reload -m because");
+        assert_eq!(between, if switched { next } else { side }, "{step:?}");
+        // What the operator has written is never touched.
+        assert_eq!(subject.on_disk("after the start"), next, "{step:?}");
+        if step != Step::IntentCleared {
+            subject.is_told(step, if counts { "is in force" } else { "was taken back" });
+        }
+        if !counts {
+            assert_eq!(subject.enforced("after the start"), side, "{step:?}");
+            assert_eq!(subject.site.json("status")["pending"], true, "{step:?}");
+            subject.history_is_whole(step);
+            subject.site.said("reload -m because");
+        }
+        side = next;
+        subject.agrees_on(step, side);
+        let last = subject.last_event(&["revision"]);
+        assert_eq!(
+            (&last["cause"], &last["why"]),
+            (&"reload".into(), &"because".into()),
+            "{step:?}"
+        );
+    }
+}
+
+#[test]
+fn a_rollback_is_made_or_not_and_one_that_waits_keeps_its_deadline() {
+    let mut subject = Subject::new();
+    let revision = |subject: &Subject| subject.site.json("status")["revision"]["number"].as_u64();
+    let mut side = Side::Old;
+    let first = revision(&subject).expect("one is in force");
+    subject
+        .site
+        .said(&format!("apply --no-confirm {}", subject.handed_in(Side::New)));
+    let second = revision(&subject).expect("another one");
+    subject.site.said(&format!("rollback {first} --no-confirm"));
+    let number_of = |side: Side| if side == Side::Old { first } else { second };
+    for (step, switched, counts) in [
+        (Step::IntentNoted, false, false),
+        (Step::FileWritten, false, false),
+        (Step::FilesWritten, false, false),
+        (Step::CountersAssigned, false, false),
+        (Step::RevisionWritten, false, false),
+        (Step::SlotLoaded, false, false),
+        (Step::Switched, true, false),
+        (Step::RevisionCounts, true, true),
+        (Step::EntryAppended, true, true),
+        (Step::HeadWritten, true, true),
+        (Step::IntentCleared, true, true),
+    ] {
+        let next = side.other();
+        let words = format!("rollback {} --no-confirm -m because", number_of(next));
+        let between = subject.kill_at(step, &words);
+        assert_eq!(between, if switched { next } else { side }, "{step:?}");
+        if step != Step::IntentCleared {
+            subject.is_told(step, if counts { "is in force" } else { "was taken back" });
+        }
+        if counts {
+            side = next;
+            assert_eq!(subject.last_event(&["revision"])["cause"], "rollback", "{step:?}");
+        }
+        subject.agrees_on(step, side);
+    }
+    for (step, waits) in [
+        (Step::IntentNoted, false),
+        (Step::RevisionWritten, false),
+        (Step::SlotLoaded, false),
+        (Step::WindowNoted, false),
+        (Step::Switched, true),
+        (Step::IntentCleared, true),
+    ] {
+        let next = side.other();
+        let words = format!("rollback {} --confirm 10m", number_of(next));
+        let between = subject.kill_at(step, &words);
+        assert_eq!(between == next, waits, "{step:?}");
+        if waits {
+            let left = subject.seconds_left().expect("it waits");
+            assert!((500..600).contains(&left), "{step:?}: {left}");
+            assert_eq!(subject.on_disk("until it is confirmed"), side, "{step:?}");
+            subject.site.said("confirm");
+            side = next;
+        } else {
+            subject.is_told(step, "was taken back");
+        }
+        subject.agrees_on(step, side);
+    }
+}
+
+#[test]
 fn a_confirmation_is_made_or_the_change_waits_on() {
     let mut subject = Subject::new();
     let mut side = Side::Old;
@@ -261,7 +385,65 @@ fn a_confirmation_is_made_or_the_change_waits_on() {
 }
 
 #[test]
-fn modes_bans_and_list_entries_are_made_or_not() {
+fn bans_are_made_and_recorded_once_wherever_the_agent_dies() {
+    let mut subject = Subject::new();
+    let events = ["ban", "unban"];
+    let mut recorded = 0;
+    for step in [
+        Step::BansWritten,
+        Step::BansSwitched,
+        Step::EntryAppended,
+        Step::HeadWritten,
+    ] {
+        let is_late = matches!(step, Step::BansWritten | Step::BansSwitched);
+        for (words, event, why) in [
+            ("ban 203.0.113.66 --for 2h --reason scans", "ban", Some("scans")),
+            ("unban 203.0.113.66", "unban", None),
+        ] {
+            subject.dies_at(step, words);
+            subject.site.start();
+            let bans = subject.site.json("ban list");
+            let reason = bans["bans"][0]["reason"].as_str();
+            assert_eq!(reason, why, "{step:?} of {words}: {bans}");
+            let last = subject.last_event(&events);
+            let said = (
+                last["event"].as_str(),
+                last["why"].as_str(),
+                last["by"]["user"].as_str(),
+            );
+            assert_eq!(
+                said,
+                (Some(event), why, Some("root")),
+                "{step:?} of {words}: {last}"
+            );
+            assert!(
+                last["what"][0]
+                    .as_str()
+                    .is_some_and(|what| what.contains("203.0.113.66"))
+            );
+            recorded += 1;
+            assert_eq!(subject.count_events(&events), recorded, "{step:?} of {words}");
+            let notes = subject.site.json("status")["notes"].to_string();
+            let is_told = notes.contains(&format!("({event}): the change holds, and was recorded"));
+            assert_eq!(is_told, is_late, "{step:?} of {words}: {notes}");
+            subject.history_is_whole(step);
+        }
+    }
+    // What is recorded is so once, however often the agent starts.
+    subject.site.said("ban 203.0.113.67");
+    for _ in 0..2 {
+        subject.site.end(Signal::SIGKILL);
+        subject.site.start();
+        assert_eq!(subject.count_events(&events), recorded + 1);
+    }
+    subject.site.said("history cut --before 3");
+    subject.site.end(Signal::SIGKILL);
+    subject.site.start();
+    subject.site.said("history verify");
+}
+
+#[test]
+fn modes_and_list_entries_are_made_or_not() {
     let mut subject = Subject::new();
     let mode = |subject: &Subject| subject.site.json("status")["mode"].clone();
     for (step, words, wanted) in [
@@ -280,17 +462,15 @@ fn modes_bans_and_list_entries_are_made_or_not() {
         let expected = if is_noted { "panic" } else { wanted };
         assert_eq!(mode(&subject), expected, "{step:?} of {words}");
         subject.history_is_whole(step);
+        let told = if expected == "panic" { "panic" } else { "panic-off" };
+        assert_eq!(
+            subject.last_event(&["panic", "panic-off"])["event"],
+            told,
+            "{step:?} of {words}"
+        );
         if is_noted {
             subject.site.said("panic off");
         }
-    }
-    for step in [Step::BansWritten, Step::BansSwitched] {
-        subject.dies_at(step, "ban 203.0.113.66 --for 2h --reason scans");
-        subject.site.start();
-        let bans = subject.site.json("ban list");
-        assert_eq!(bans["bans"][0]["reason"], "scans", "{step:?}: {bans}");
-        subject.site.said("unban 203.0.113.66");
-        subject.history_is_whole(step);
     }
     let list = subject.site.path("policy/bad.list");
     fs::write(&list, "192.0.2.0/24\n").expect("ours");
