@@ -1,5 +1,6 @@
 //! The host firewall's user space: policy language, compiler, agent and the operator's commands.
 
+pub mod calendar;
 pub mod cli;
 pub mod compile;
 pub mod control;

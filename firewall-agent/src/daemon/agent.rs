@@ -27,6 +27,7 @@ use super::{
     watches::Watches,
 };
 use crate::{
+    calendar,
     control::protocol::{Failure, LastReload},
     dataplane::{DataplaneError, give_back_memory},
     diagnostic::SourceSet,
@@ -119,7 +120,7 @@ impl Agent {
         Self {
             settings,
             settings_source: OnceLock::new(),
-            started: Timestamp::now(),
+            started: calendar::now(),
             editor: Mutex::new(editor),
             bans: Mutex::new(bans),
             kernel: Mutex::new(kernel),
@@ -324,7 +325,7 @@ impl Health {
             Some(_) => self.reloads_failed += 1,
         }
         self.last_reload = Some(LastReload {
-            at: Timestamp::now(),
+            at: calendar::now(),
             by: by.clone(),
             cause,
             failure: failure.cloned(),

@@ -4,7 +4,6 @@ use std::{net::IpAddr, time::Duration};
 
 use firewall_common::{counters::Hook, reason::Reason};
 use ipnet::IpNet;
-use jiff::Timestamp;
 
 use super::{
     agent::{Agent, Editor},
@@ -13,6 +12,7 @@ use super::{
     report::kernel_failure,
 };
 use crate::{
+    calendar,
     control::protocol::{BanInfo, BanList, BansChanged, Failure, FailureKind, NewBan},
     dataplane::{Bans, ClockReading, DataplaneError, ban_table},
     failpoint::Step,
@@ -137,7 +137,7 @@ impl Agent {
                 changes.push(format!("{what} {} {ends}", short(prefix)));
                 bans.push(Ban {
                     prefix,
-                    since: Timestamp::now(),
+                    since: calendar::now(),
                     until,
                     by: by.clone(),
                     reason: new.reason.clone(),

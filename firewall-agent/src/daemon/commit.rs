@@ -15,6 +15,7 @@ use super::{
     prepare::Prepared,
 };
 use crate::{
+    calendar,
     control::protocol::{Enforcing, Failure, FailureKind},
     failpoint::Step,
     policy::model::{Rule, ValidPolicy},
@@ -120,7 +121,7 @@ pub(super) fn commit_for(
         .revisions
         .write(revision(&prepared, Some(before), occasion))?;
     Step::RevisionWritten.done();
-    let since = Timestamp::now();
+    let since = calendar::now();
     let mut pending = Pending {
         format: Pending::FORMAT,
         revision: manifest.number,

@@ -13,6 +13,7 @@ use super::{
     policy_files::write_files,
 };
 use crate::{
+    calendar,
     control::protocol::{Changed, ConfirmStatus, Failure, FailureKind},
     failpoint::Step,
     state::{Actor, Pending},
@@ -235,7 +236,7 @@ impl Agent {
         *self.ended() = Some(Ended {
             revision: waiting.record.revision,
             why,
-            at: Timestamp::now(),
+            at: calendar::now(),
             window_seconds: waiting.record.window_seconds,
         });
         let revision = waiting.record.revision;

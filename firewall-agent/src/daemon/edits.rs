@@ -15,6 +15,7 @@ use super::{
     timed_edits::not_beside_timed,
 };
 use crate::{
+    calendar,
     control::protocol::{Changed, Edit, Edits, Failure, FailureKind, LineEdit, NewRule, RulePlace},
     diagnostic::{FileId, SourceFile, SourceSet},
     policy::{
@@ -43,7 +44,7 @@ impl Edited {
 impl Agent {
     /// Makes all of these edits or none.
     pub fn edit(&self, by: &Actor, edits: &Edits) -> Result<Changed, Failure> {
-        let now = Timestamp::now();
+        let now = calendar::now();
         let changed = self.edit_files(by, cause(&edits.edits)?, edits.why.clone(), |sources| {
             self.make_edits(sources, &edits.edits, now)
         })?;

@@ -16,7 +16,10 @@ use super::{
     events::{PacketLine, address, interface_name, verdict},
     in_force::InForce,
 };
-use crate::control::protocol::{EventInfo, IcmpMessage};
+use crate::{
+    calendar,
+    control::protocol::{EventInfo, IcmpMessage},
+};
 
 /// Events that a watcher may be behind before it loses the oldest.
 const QUEUE: usize = 4096;
@@ -99,7 +102,7 @@ fn info(event: &Event, in_force: &InForce) -> EventInfo {
 
 /// The wall clock's time of a moment on the kernel's monotonic clock.
 pub(super) fn moment(nanoseconds: u64) -> Timestamp {
-    let now = Timestamp::now();
+    let now = calendar::now();
     let Ok(clock) = clock_gettime(ClockId::CLOCK_MONOTONIC) else {
         return now;
     };

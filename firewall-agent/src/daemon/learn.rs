@@ -7,7 +7,6 @@ use std::{
 };
 
 use firewall_common::{reason::Reason, wire::protocol};
-use jiff::Timestamp;
 use tokio::{
     sync::{broadcast::error::TryRecvError, mpsc},
     task::spawn_blocking,
@@ -18,6 +17,7 @@ use super::{
     agent::Agent, describe::protocol_name, judgement::Connection, report::kernel_failure, watches::Watching,
 };
 use crate::{
+    calendar,
     control::{
         EventReceiver, StreamReceiver, StreamSender,
         protocol::{
@@ -143,7 +143,7 @@ impl Watch {
         let is_due = ended || self.looks.is_multiple_of(LOOKS_PER_LISTING);
         self.looks = self.looks.wrapping_add(1);
         Ok(Learned {
-            at: Timestamp::now(),
+            at: calendar::now(),
             connections: fresh.connections(),
             listening: if is_due { self.listening()? } else { None },
             left_out: self.left_out,

@@ -6,7 +6,6 @@ use std::{
 };
 
 use firewall_common::cell::Mode;
-use jiff::Timestamp;
 
 use super::{
     agent::{Agent, Editor},
@@ -15,6 +14,7 @@ use super::{
     report::mode_name,
 };
 use crate::{
+    calendar,
     control::protocol::{Failure, FailureKind, ModeChanged},
     state::{Actor, Event, Panic},
 };
@@ -118,7 +118,7 @@ impl Agent {
             .map_err(|error| refused(&error))?;
         self.paused.store(mode == Mode::Pause, Ordering::Relaxed);
         let panic = (mode == Mode::Panic).then(|| Panic {
-            since: Timestamp::now(),
+            since: calendar::now(),
             by: by.clone(),
             why: why.map(str::to_owned),
         });

@@ -1,12 +1,11 @@
 //! Panic outlasts the machine: it is noted in the state directory, and on again before a start enforces anything.
 
-use jiff::Timestamp;
-
 use super::{
     agent::{Agent, Editor},
     start::{Starter, own_actor},
 };
 use crate::{
+    calendar,
     failpoint::Step,
     state::{Actor, Panic, StateError},
 };
@@ -69,7 +68,7 @@ impl Starter<'_> {
 
 fn found() -> Panic {
     Panic {
-        since: Timestamp::now(),
+        since: calendar::now(),
         by: own_actor(),
         why: None,
     }

@@ -3,13 +3,13 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 
 use super::timed;
 use crate::{
+    calendar,
     compile::{CompileError, CompiledImage, compile},
     control::protocol::{Failure, FailureKind, Finding},
     diagnostic::{SourceFile, SourceSet},
@@ -229,8 +229,7 @@ pub(crate) fn kernel_forwards() -> bool {
 
 /// The day in UTC.
 pub(crate) fn today() -> Date {
-    let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let day = now.to_zoned(TimeZone::UTC).date();
+    let day = calendar::now().to_zoned(TimeZone::UTC).date();
     // Four-digit years and one-based months and days of a calendar are never negative.
     Date {
         year: day.year().unsigned_abs(),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use firewall_common::cell::reached;
-use jiff::Timestamp;
 
 use super::{
     agent::Editor,
@@ -15,6 +14,7 @@ use super::{
     start::{RestoreError, Starter},
 };
 use crate::{
+    calendar,
     control::protocol::Enforcing,
     dataplane::DataplaneError,
     state::{Manifest, Pending, Revision},
@@ -158,7 +158,7 @@ impl Starter<'_> {
             "revision {} was not confirmed, and is not in force any more",
             record.revision
         ));
-        let now = Timestamp::now();
+        let now = calendar::now();
         self.ended = Some(Ended {
             revision: record.revision,
             // Without the cell's word there is the calendar's.

@@ -5,9 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-
 use crate::{
+    calendar,
     control::protocol::{Capture, Failure, FailureKind, WatchKind, WatchStatus},
     state::Actor,
 };
@@ -99,7 +98,7 @@ impl Watches {
             status: WatchStatus {
                 kind,
                 by: by.clone(),
-                since: Timestamp::now(),
+                since: calendar::now(),
                 seconds_left: None,
                 capture,
             },

@@ -16,7 +16,7 @@ use super::{
     durable::{self, PRIVATE},
     moment::this_boot,
 };
-use crate::{dataplane::ClockReading, policy::model::Term};
+use crate::{calendar, dataplane::ClockReading, policy::model::Term};
 
 const FORMAT: u32 = 1;
 
@@ -106,7 +106,7 @@ impl Ends {
 /// A calendar that has been put back must not have a rule last for longer than it was to.
 fn by_calendar(term: Term, clock: &ClockReading) -> u32 {
     let whole = term.until.duration_since(term.since);
-    let left = term.until.duration_since(Timestamp::now()).min(whole);
+    let left = term.until.duration_since(calendar::now()).min(whole);
     let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
     clock.deadline(left).max(1)
 }

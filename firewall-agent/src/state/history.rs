@@ -24,7 +24,7 @@ use super::{
     durable::{self, PRIVATE},
     manifest::sha256_hex,
 };
-use crate::failpoint::Step;
+use crate::{calendar, failpoint::Step};
 
 /// What the first entry of a chain says of the one before.
 pub const NO_ENTRY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -294,7 +294,7 @@ impl History {
     pub fn append(&mut self, record: Record) -> Result<Head, StateError> {
         let entry = Entry {
             number: self.head.number + 1,
-            at: Timestamp::now(),
+            at: calendar::now(),
             record,
             previous: self.head.hash.clone(),
         };

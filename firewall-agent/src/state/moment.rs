@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::dataplane::ClockReading;
+use crate::{calendar, dataplane::ClockReading};
 
 /// The longest time that something may be given an end for: the kernel's clock counts ticks for eight years, and an end
 /// must be told from the past.
@@ -28,7 +28,7 @@ impl Moment {
     #[must_use]
     pub fn after(wait: Duration, clock: &ClockReading) -> Self {
         let at = SignedDuration::try_from(wait).ok();
-        let at = at.and_then(|wait| Timestamp::now().checked_add(wait).ok());
+        let at = at.and_then(|wait| calendar::now().checked_add(wait).ok());
         Self {
             at: at.unwrap_or(Timestamp::MAX),
             // Zero is for ever.
@@ -51,7 +51,7 @@ impl Moment {
             return self;
         }
         let whole = self.at.duration_since(since);
-        let left = self.at.duration_since(Timestamp::now()).min(whole);
+        let left = self.at.duration_since(calendar::now()).min(whole);
         let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
         Self {
             at: self.at,

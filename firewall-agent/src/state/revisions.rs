@@ -7,14 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
-
 use super::{
     Actor, Cause, FileEntry, Manifest, StateDirectory, StateError,
     directory::make_private,
     durable::{self, PRIVATE},
     manifest::{MANIFEST_FORMAT, sha256_hex},
 };
+use crate::calendar;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -352,7 +351,7 @@ fn write_files(
         format: MANIFEST_FORMAT,
         number,
         parent,
-        created: Timestamp::now(),
+        created: calendar::now(),
         by: new.by,
         cause: new.cause,
         why: new.why,

@@ -2,6 +2,7 @@
 
 mod bans;
 mod boot;
+mod calendar;
 mod capture;
 mod confirm;
 mod containers;

@@ -245,9 +245,29 @@ impl Site {
 
     /// Has the agent that runs die at a step of the next change.
     pub(crate) fn die_at(&self, step: Step) {
-        // As a whole, or the agent would read half a name.
-        fs::write(self.path("orders.new"), format!("{step:?}")).expect("ours");
+        self.order(&format!("{step:?}"));
+        self.await_order();
+    }
+
+    /// Has the agent that runs see a calendar that stands so many seconds ahead of the machine's.
+    pub(crate) fn step_calendar(&self, seconds: i64) {
+        self.order(&format!("calendar {seconds}"));
+        self.await_order();
+    }
+
+    /// Starts the agent with such a calendar.
+    pub(crate) fn start_with_calendar(&mut self, seconds: i64) {
+        self.order(&format!("calendar {seconds}"));
+        self.start();
+    }
+
+    fn order(&self, order: &str) {
+        // As a whole, or the agent would read half of it.
+        fs::write(self.path("orders.new"), order).expect("ours");
         fs::rename(self.path("orders.new"), self.path("orders")).expect("ours");
+    }
+
+    fn await_order(&self) {
         let taken = wait_until(Duration::from_secs(10), || !self.path("orders").exists());
         assert!(taken, "the agent takes no orders:\n{}", self.log());
     }
