@@ -347,7 +347,7 @@ impl Starter<'_> {
             .kernel
             .enforce(&prepared, &numbering, Strictness::Lenient, Lasting::ForGood)
             .map_err(|error| StartError::Nothing(error.to_string()))?;
-        self.note("there is no policy that could be used: everything but the failsafe is dropped".into());
+        self.note("there is no policy that could be used: everything but the failsafe is dropped; `fwctl reload` puts policy files in force".into());
         Ok(InForce::new(
             Enforcing::FailsafeOnly,
             prepared,

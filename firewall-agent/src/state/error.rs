@@ -32,6 +32,29 @@ pub enum StateError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file of a revision is damaged, and its text is nowhere else.
+    #[error("{} is damaged: {why}{}; where {} is put back as it was, the next start takes it from there",
+        .path.display(), shared(.older), .origin.display())]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// Where its text was read from.
+        origin: PathBuf,
+        /// The hash of its text.
+        sha256: String,
+        /// Older revisions that have the same text and cannot be used either.
+        older: Vec<u64>,
+    },
+    /// A file of a revision was damaged, and is as it was.
+    #[error("{} was damaged, and was written anew from {}, which is as it was", .path.display(), .from.display())]
+    Mended {
+        /// The file.
+        path: PathBuf,
+        /// What has the same text.
+        from: PathBuf,
+    },
     /// There are more rules than counter numbers.
     #[error("{wanted} rules need counters, and there is room for {capacity}; raise `tables.rule_counters`")]
     CountersFull {
@@ -40,6 +63,15 @@ pub enum StateError {
         /// Numbers that there are.
         capacity: usize,
     },
+}
+
+/// Which revisions share a damaged file, in words.
+fn shared(older: &[u64]) -> String {
+    match older {
+        [] => String::new(),
+        [one] => format!(", and revision {one} shares it"),
+        [first, .., last] => format!(", and {} revisions from {last} to {first} share it", older.len()),
+    }
 }
 
 impl StateError {

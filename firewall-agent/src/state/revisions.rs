@@ -243,14 +243,14 @@ impl Revisions {
         // The newest is tried even where its directory is missing, so that the report names it.
         let older = numbers.range(..newest).rev().copied();
         for number in std::iter::once(newest).chain(older) {
-            match self.read(number) {
+            match self.read_or_mend(number, &mut problems) {
                 Ok(revision) => {
                     return Ok(Recovered {
                         revision: Some(revision),
                         problems,
                     });
                 }
-                Err(error) => problems.push(error),
+                Err(error) => note_unusable(&mut problems, number, error),
             }
         }
         Ok(Recovered {
@@ -266,6 +266,23 @@ impl Revisions {
         }
         Ok(())
     }
+}
+
+/// Revisions that share what is damaged are one problem.
+fn note_unusable(problems: &mut Vec<StateError>, number: u64, error: StateError) {
+    if let StateError::Lost { sha256, .. } = &error {
+        let known = problems.iter_mut().find_map(|problem| match problem {
+            StateError::Lost {
+                sha256: known, older, ..
+            } if known == sha256 => Some(older),
+            _ => None,
+        });
+        if let Some(older) = known {
+            older.push(number);
+            return;
+        }
+    }
+    problems.push(error);
 }
 
 fn read_current(path: &Path) -> Result<Option<u64>, StateError> {
@@ -311,7 +328,11 @@ fn read_file(directory: &Path, entry: &FileEntry) -> Result<PolicyFile, StateErr
             "its SHA-256 is not the one in the manifest",
         ));
     }
-    let text = String::from_utf8(bytes).map_err(|error| StateError::damaged(&path, error.to_string()))?;
+    policy_file(&path, entry, bytes)
+}
+
+fn policy_file(path: &Path, entry: &FileEntry, bytes: Vec<u8>) -> Result<PolicyFile, StateError> {
+    let text = String::from_utf8(bytes).map_err(|error| StateError::damaged(path, error.to_string()))?;
     Ok(PolicyFile {
         path: entry.path.clone(),
         text: text.into(),
@@ -335,8 +356,9 @@ fn write_files(
         let stored = format!("{index:02}-{name}");
         let sha256 = sha256_hex(file.text.as_bytes());
         let path = directory.join(&stored);
-        // A list may be large, and most revisions change none: those share it.
-        let shared = known.get(&sha256).filter(|_| file.is_list);
+        // A list may be large, and most revisions change none: those share it. What is damaged is not handed on.
+        let has_text = |former: &&PathBuf| fs::read(former).is_ok_and(|bytes| bytes == file.text.as_bytes());
+        let shared = known.get(&sha256).filter(|_| file.is_list).filter(has_text);
         if shared.is_none_or(|former| fs::hard_link(former, &path).is_err()) {
             write(&path, file.text.as_bytes())?;
         }
@@ -380,5 +402,6 @@ fn remove_directory(path: &Path) -> Result<(), StateError> {
     }
 }
 
+mod mend;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! Block lists: in the policy, by command, with the agent dead, and gone.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::site::{MANAGER, STRANGER, Site, WEB, exchange};
 
@@ -89,6 +90,14 @@ fn an_import_is_taken_whole_or_not_at_all() {
     assert!(site.connect(STRANGER, 443).is_none());
 }
 
+/// The list as a revision has it.
+fn stored(site: &Site, revision: u64) -> PathBuf {
+    let directory = site.path(&format!("state/revisions/{revision}"));
+    let files = fs::read_dir(directory).expect("a revision").flatten();
+    let mut lists = files.filter(|file| file.file_name().to_string_lossy().ends_with("drop.txt"));
+    lists.next().expect("the list").path()
+}
+
 #[test]
 fn a_damaged_list_of_a_revision_is_told_of_and_the_one_before_enforced() {
     let mut site = Site::started();
@@ -96,13 +105,10 @@ fn a_damaged_list_of_a_revision_is_told_of_and_the_one_before_enforced() {
     with_list(&site, &format!("{STRANGER}\n"));
     site.said("set add drop 192.0.2.1");
     site.reboot();
-    let stored = fs::read_dir(site.path("state/revisions/3"))
-        .expect("a revision")
-        .flatten();
-    let mut lists = stored.filter(|file| file.file_name().to_string_lossy().ends_with("drop.txt"));
-    let list = lists.next().expect("the list").path();
+    let list = stored(&site, 3);
     fs::remove_file(&list).expect("ours");
     fs::write(&list, "192.0.2.1\n").expect("ours");
+    site.write("drop.txt", "# somebody is at it\n");
     site.start();
     let status = site.said("status");
     assert!(
@@ -114,4 +120,89 @@ fn a_damaged_list_of_a_revision_is_told_of_and_the_one_before_enforced() {
         site.connect(STRANGER, 443).is_none(),
         "the last good list is in force"
     );
+}
+
+#[test]
+fn a_damaged_list_that_is_whole_where_it_was_read_from_is_mended() {
+    let mut site = Site::started();
+    let _listener = site.listen(443);
+    with_list(&site, &format!("{STRANGER}\n"));
+    for port in [1, 2] {
+        site.said(&format!("rule add r{port} --allow tcp/{port} --from any"));
+    }
+    site.reboot();
+    // All three revisions share the file.
+    fs::write(stored(&site, 4), "192.0.2.1\n").expect("ours");
+    site.start();
+    let status = site.json("status");
+    assert_eq!(
+        (&status["enforcing"], &status["revision"]["number"]),
+        (&"policy".into(), &4.into())
+    );
+    let notes = status["notes"].to_string();
+    assert!(
+        notes.contains("was damaged, and was written anew from") && notes.contains("policy/drop.txt"),
+        "{notes}"
+    );
+    assert!(site.connect(STRANGER, 443).is_none(), "the list is in force");
+    assert!(site.said("history verify").contains("ok:"), "of all revisions");
+    site.said("rollback 2 --no-confirm");
+}
+
+#[test]
+fn a_damaged_list_that_all_revisions_share_ends_in_what_is_safe() {
+    let mut site = Site::new();
+    site.write("drop.txt", "192.0.2.1\n");
+    site.write("web.toml", &format!("{WEB}{NAMED}"));
+    site.start();
+    let (_site, _ssh) = (site.listen(443), site.listen(22));
+    for port in [1, 2] {
+        site.said(&format!("rule add r{port} --allow tcp/{port} --from any"));
+    }
+    let whole = fs::read_to_string(stored(&site, 3)).expect("there");
+    site.write("drop.txt", "198.51.100.1\n");
+    fs::write(stored(&site, 3), "198.51.100.2\n").expect("ours");
+    let told = |site: &Site| {
+        let status = site.json("status");
+        let notes: Vec<&str> = status["notes"]
+            .as_array()
+            .expect("notes")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        let about: Vec<_> = notes.iter().filter(|note| note.contains("drop.txt")).collect();
+        assert_eq!(about.len(), 1, "one message for all: {notes:#?}");
+        for part in [
+            "revisions/3/",
+            "is damaged",
+            "2 revisions from 1 to 2 share it",
+            "is put back as it was",
+        ] {
+            assert!(about[0].contains(part), "{part}: {about:?}");
+        }
+        status["enforcing"].clone()
+    };
+
+    // A restart finds the policy in the kernel, which stays.
+    site.end(Signal::SIGKILL);
+    site.start();
+    assert_eq!(told(&site), "adopted");
+    assert!(site.connect(STRANGER, 443).is_some() && site.connect(STRANGER, 22).is_none());
+
+    // A boot finds nothing: who manages the host gets in, and nobody else.
+    site.reboot();
+    site.start();
+    assert_eq!(told(&site), "failsafe-only");
+    assert!(site.connect(MANAGER, 22).is_some());
+    assert!(site.connect(STRANGER, 443).is_none() && site.connect(STRANGER, 22).is_none());
+    let verified = site.fwctl("history verify");
+    assert_eq!(verified.code, Some(1), "{verified:?}");
+
+    // As the message says.
+    site.write("drop.txt", &whole);
+    site.reboot();
+    site.start();
+    assert_eq!(site.json("status")["revision"]["number"], 3);
+    assert!(site.connect(STRANGER, 443).is_some());
+    assert!(site.said("history verify").contains("ok:"));
 }

@@ -170,3 +170,100 @@ fn with_every_revision_damaged_there_is_none() {
         "numbers are not used twice"
     );
 }
+
+/// The policy of two files, one of which is a list in a directory of the fixture.
+fn with_list(fixture: &Fixture, text: &str) -> NewRevision {
+    let mut new = new(text);
+    new.files.push(PolicyFile {
+        path: fixture.path("drop.txt"),
+        text: "192.0.2.1\n".into(),
+        is_list: true,
+    });
+    new
+}
+
+/// Three revisions that share a list.
+fn sharing() -> Fixture {
+    let fixture = Fixture::new();
+    let (mut revisions, _) = fixture.open();
+    for text in ["one", "two", "three"] {
+        let manifest = revisions.write(with_list(&fixture, text)).expect("written");
+        revisions.confirm(manifest.number).expect("confirmed");
+    }
+    fixture
+}
+
+const STORED: [&str; 3] = [
+    "revisions/1/02-drop.txt",
+    "revisions/2/02-drop.txt",
+    "revisions/3/02-drop.txt",
+];
+
+#[test]
+fn a_damaged_list_is_mended_for_all_revisions_from_the_file_that_it_was_read_from() {
+    let fixture = sharing();
+    fs::write(fixture.path("drop.txt"), "192.0.2.1\n").expect("ours");
+    // In place, as a bad disk would: all three have it.
+    fs::write(fixture.path(STORED[2]), "192.0.2.9\n").expect("ours");
+    let (revisions, recovered) = fixture.open();
+    assert_eq!(number(&recovered), Some(3));
+    let problems: Vec<String> = recovered.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("revisions/3/02-drop.txt was damaged, and was written anew from"),
+        "{problems:?}"
+    );
+    for number in 1..=3 {
+        assert_eq!(
+            &*revisions.read(number).expect("whole").files[2].text,
+            "192.0.2.1\n"
+        );
+    }
+    let inodes = STORED.map(|stored| mend::inode(&fixture.path(stored)));
+    assert_eq!(inodes, [inodes[0]; 3], "they share it as before");
+    assert!(fixture.open().1.problems.is_empty(), "it is mended for good");
+}
+
+#[test]
+fn a_damaged_list_is_mended_from_another_revision() {
+    let fixture = sharing();
+    // Another file in its place: the others have theirs.
+    fs::remove_file(fixture.path(STORED[2])).expect("ours");
+    let (revisions, recovered) = fixture.open();
+    assert_eq!((number(&recovered), recovered.problems.len()), (Some(3), 1));
+    revisions.read(3).expect("whole again");
+}
+
+#[test]
+fn a_list_that_is_nowhere_else_is_one_problem_of_all_that_share_it() {
+    let fixture = sharing();
+    fs::write(fixture.path("drop.txt"), "198.51.100.1\n").expect("ours");
+    fs::write(fixture.path(STORED[0]), "192.0.2.9\n").expect("ours");
+    let (revisions, recovered) = fixture.open();
+    assert_eq!((number(&recovered), revisions.current()), (None, None));
+    let problems: Vec<String> = recovered.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    for part in [
+        "revisions/3/02-drop.txt is damaged",
+        "SHA-256",
+        "2 revisions from 1 to 2 share it",
+        "drop.txt is put back as it was",
+    ] {
+        assert!(problems[0].contains(part), "{part}: {problems:?}");
+    }
+    for stored in STORED {
+        let text = fs::read_to_string(fixture.path(stored)).expect("there");
+        assert_eq!(text, "192.0.2.9\n", "nothing is written over");
+    }
+}
+
+#[test]
+fn a_damaged_list_is_not_handed_on_to_the_next_revision() {
+    let fixture = sharing();
+    let (mut revisions, _) = fixture.open();
+    fs::write(fixture.path(STORED[2]), "192.0.2.9\n").expect("ours");
+    let manifest = revisions.write(with_list(&fixture, "four")).expect("written");
+    revisions.confirm(manifest.number).expect("confirmed");
+    assert_eq!(&*revisions.read(4).expect("whole").files[2].text, "192.0.2.1\n");
+    revisions.read(3).expect_err("this one is as it is");
+}
