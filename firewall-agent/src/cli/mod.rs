@@ -35,6 +35,7 @@ mod span;
 mod status;
 mod top;
 mod unban;
+mod waiting;
 mod words;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -42,7 +43,10 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use anstyle::AnsiColor;
 use clap::{Parser, Subcommand, ValueEnum, builder::Styles};
 
-use self::output::{Exit, Output};
+use self::{
+    output::{Exit, Output},
+    waiting::Waiting,
+};
 use crate::{
     control::client::{Client, ClientError},
     control::protocol::{Failure, FailureKind, Request, Response},
@@ -343,14 +347,28 @@ impl CliError {
 struct Agent {
     socket: PathBuf,
     client: Option<Client>,
+    /// Whether nothing may be said while it is waited for: the terminal shows something else.
+    is_silent: bool,
 }
 
 impl Agent {
     const fn new(socket: PathBuf) -> Self {
-        Self { socket, client: None }
+        Self {
+            socket,
+            client: None,
+            is_silent: false,
+        }
+    }
+
+    /// From now on nothing is said of how long an answer takes.
+    const fn silence(&mut self) {
+        self.is_silent = true;
     }
 
     fn ask(&mut self, request: Request) -> Result<Response, CliError> {
+        // What is followed has its answers when there is something to tell.
+        let is_told = !self.is_silent && !request.is_followed();
+        let _waiting = is_told.then(Waiting::begin);
         let client = match &mut self.client {
             Some(client) => client,
             None => self.client.insert(Client::connect(&self.socket)?),

@@ -4,8 +4,11 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::site::{MANAGER, SERVER, STRANGER, Site, fits_schema};
@@ -222,4 +225,37 @@ fn closed_pipes(site: &Site) {
             assert!(is_quiet && ended.status.code() == Some(0), "{words}: {ended:?}");
         }
     }
+}
+
+#[test]
+fn who_looks_on_is_told_that_an_answer_takes_its_time() {
+    let site = Site::started();
+    // In a terminal, the agent answering only after a while.
+    let command = site.command("status");
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let line: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let shell = format!("{} 2>&1 >/dev/null", line.join(" "));
+    let said_in = |pause: Duration, in_terminal: bool| {
+        let mut terminal = if in_terminal {
+            let mut script = Command::new("script");
+            script.args(["--quiet", "--return", "--command", &shell, "/dev/null"]);
+            script
+        } else {
+            let mut plain = Command::new("sh");
+            plain.args(["-c", &shell]);
+            plain
+        };
+        site.signal(Signal::SIGSTOP);
+        let child = terminal.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        sleep(pause);
+        site.signal(Signal::SIGCONT);
+        let output = child.expect("it runs").wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = said_in(Duration::from_millis(2500), true);
+    assert!(said.contains("waiting for the agent: 2s"), "{said:?}");
+    assert!(said.ends_with("\r\u{1b}[K"), "nothing is left of it: {said:?}");
+    assert_eq!(said_in(Duration::from_millis(2500), false), "", "nobody looks on");
+    assert_eq!(said_in(Duration::ZERO, true), "", "it was quick");
 }

@@ -94,6 +94,7 @@ impl Top {
             drain(&mut app, &events, started);
             return picture(&app, output);
         }
+        agent.silence();
         let mut terminal = ratatui::try_init()?;
         let ended = dashboard(&mut terminal, agent, &mut app, &events, interval, started);
         // Whatever has happened, the terminal has to be as it was.

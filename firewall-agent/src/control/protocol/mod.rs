@@ -297,6 +297,12 @@ impl Request {
         self.is_write() || matches!(self, Self::Capture(_))
     }
 
+    /// Whether it has answers as things come, until the client goes away.
+    #[must_use]
+    pub const fn is_followed(&self) -> bool {
+        matches!(self, Self::EventFollow { .. } | Self::Capture(_) | Self::Learn(_))
+    }
+
     /// The word for logs.
     #[must_use]
     pub const fn name(&self) -> &'static str {
