@@ -33,20 +33,8 @@ pub enum StateError {
         why: String,
     },
     /// A file of a revision is damaged, and its text is nowhere else.
-    #[error("{} is damaged: {why}{}; where {} is put back as it was, the next start takes it from there",
-        .path.display(), shared(.older), .origin.display())]
-    Lost {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-        /// Where its text was read from.
-        origin: PathBuf,
-        /// The hash of its text.
-        sha256: String,
-        /// Older revisions that have the same text and cannot be used either.
-        older: Vec<u64>,
-    },
+    #[error(transparent)]
+    Lost(Box<LostFile>),
     /// A file of a revision was damaged, and is as it was.
     #[error("{} was damaged, and was written anew from {}, which is as it was", .path.display(), .from.display())]
     Mended {
@@ -63,6 +51,23 @@ pub enum StateError {
         /// Numbers that there are.
         capacity: usize,
     },
+}
+
+/// A file of a revision whose text is nowhere any more.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is damaged: {why}{}; where {} is put back as it was, the next start takes it from there",
+    .path.display(), shared(.older), .origin.display())]
+pub struct LostFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+    /// Where its text was read from.
+    pub origin: PathBuf,
+    /// The hash of its text.
+    pub sha256: String,
+    /// Older revisions that have the same text and cannot be used either.
+    pub older: Vec<u64>,
 }
 
 /// Which revisions share a damaged file, in words.

@@ -39,7 +39,7 @@ pub use bans::{Ban, BanChange, BanFile, KeptBans};
 pub use counters::{CounterNumbers, Numbering};
 pub use directory::StateDirectory;
 pub use ends::Ends;
-pub use error::StateError;
+pub use error::{LostFile, StateError};
 pub use history::{Chain, Entry, Event, Fault, Head, History, Record};
 pub use intent::{IntendedWrite, Intent, IntentFile, Known};
 pub use manifest::{Actor, Cause, FileEntry, Manifest, sha256_hex};

@@ -270,15 +270,13 @@ impl Revisions {
 
 /// Revisions that share what is damaged are one problem.
 fn note_unusable(problems: &mut Vec<StateError>, number: u64, error: StateError) {
-    if let StateError::Lost { sha256, .. } = &error {
+    if let StateError::Lost(lost) = &error {
         let known = problems.iter_mut().find_map(|problem| match problem {
-            StateError::Lost {
-                sha256: known, older, ..
-            } if known == sha256 => Some(older),
+            StateError::Lost(known) if known.sha256 == lost.sha256 => Some(known),
             _ => None,
         });
-        if let Some(older) = known {
-            older.push(number);
+        if let Some(known) = known {
+            known.older.push(number);
             return;
         }
     }

@@ -154,17 +154,14 @@ fn after_a_reboot_the_calendar_decides_and_never_for_longer_than_was_said() {
         assert!(text.contains(boot.trim()), "{text}");
         fs::write(&ends, text.replace(boot.trim(), "another")).expect("ours");
         site.start_with_calendar(ahead);
-        match expected {
-            Some(seconds) => {
-                let left = left(&site, "debug").expect("it holds");
-                assert!((seconds - 60..=seconds).contains(&left), "{ahead}: {left}");
-                assert!(site.connect(STRANGER, 8080).is_some(), "{ahead}");
-            }
-            None => {
-                assert!(site.connect(STRANGER, 8080).is_none(), "it is over");
-                let is_gone = || !site.said("rule list").contains("debug");
-                assert!(wait_until(PATIENCE, is_gone), "and taken out");
-            }
+        if let Some(seconds) = expected {
+            let left = left(&site, "debug").expect("it holds");
+            assert!((seconds - 60..=seconds).contains(&left), "{ahead}: {left}");
+            assert!(site.connect(STRANGER, 8080).is_some(), "{ahead}");
+        } else {
+            assert!(site.connect(STRANGER, 8080).is_none(), "it is over");
+            let is_gone = || !site.said("rule list").contains("debug");
+            assert!(wait_until(PATIENCE, is_gone), "and taken out");
         }
         assert!(site.said("history verify").contains("ok:"));
     }

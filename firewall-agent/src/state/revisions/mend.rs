@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    FileEntry, MANIFEST, Manifest, PolicyFile, Revision, Revisions, StateError, policy_file, read_file,
-    read_manifest,
+    super::error::LostFile, FileEntry, MANIFEST, Manifest, PolicyFile, Revision, Revisions, StateError,
+    policy_file, read_file, read_manifest,
 };
 use crate::state::{
     durable::{self, PRIVATE},
@@ -46,7 +46,7 @@ impl Revisions {
     ) -> Result<PolicyFile, StateError> {
         let path = directory.join(&entry.stored);
         let Some((from, bytes)) = self.elsewhere(directory, entry) else {
-            return Err(StateError::Lost {
+            return Err(StateError::Lost(Box::new(LostFile {
                 why: match error {
                     StateError::Damaged { why, .. } => why.clone(),
                     other => other.to_string(),
@@ -55,7 +55,7 @@ impl Revisions {
                 origin: entry.path.clone(),
                 sha256: entry.sha256.clone(),
                 older: Vec::new(),
-            });
+            })));
         };
         let written = self.write_anew(&path, &bytes);
         let file = policy_file(&path, entry, bytes)?;
