@@ -145,8 +145,7 @@ fn live(
     let around = Surroundings {
         is_live: true,
         flow: flow.map(|view| {
-            // One whose rule has ended is judged again like one of an older policy.
-            let is_current = Some(view.epoch) == epoch && !view.rule_ended;
+            let is_current = Some(view.epoch) == epoch;
             known(
                 &mut subject,
                 &view,
@@ -199,7 +198,8 @@ fn known(
         key: view.key,
         flow: flow.pack(),
         epoch: if is_current { epoch } else { epoch - 1 },
-        expires_ticks: 0,
+        // Zero is for no end.
+        expires_ticks: if view.rule_ended { now_ticks.max(1) } else { 0 },
         local_acknowledgement: 0,
         opened_ticks: now_ticks,
     };
@@ -214,7 +214,8 @@ fn known(
             .counter_name(view.flow.rule)
             .map_or_else(|| format!("#{}", view.flow.rule), |name| name.to_string()),
         remaining_seconds: view.remaining.as_secs(),
-        is_current,
+        is_current: is_current && !view.rule_ended,
+        rule_ended: view.rule_ended,
         is_opening: view.key.protocol != protocol::TCP || (is_half && is_openers_way),
     }
 }

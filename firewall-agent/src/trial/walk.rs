@@ -32,6 +32,8 @@ pub struct KnownFlow {
     pub remaining_seconds: u64,
     /// Whether what is in force now has let it in; otherwise it is judged again.
     pub is_current: bool,
+    /// Whether its rule has ended by itself since, so that it is judged again.
+    pub rule_ended: bool,
     /// Whether the packet that is asked about would open it anew: a SYN where it is half open.
     pub is_opening: bool,
 }
@@ -229,6 +231,8 @@ impl Walk<'_> {
         }
         let why = if flow.is_current {
             "but this packet is none of it"
+        } else if flow.rule_ended {
+            "its rule has ended, so it is judged again"
         } else {
             "by an earlier policy, so it is judged again"
         };

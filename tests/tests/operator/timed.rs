@@ -161,6 +161,11 @@ fn a_flow_is_listed_after_the_end_of_its_rule_and_goes_on_under_another() {
     assert_eq!(flows()["total"], 1, "{}", flows());
     let text = site.said("flows list --local-port 443");
     assert!(text.contains("(rule ended)"), "{text}");
+    let port = client.local_addr().expect("an address").port();
+    let explained = site.said(&format!("explain in tcp {STRANGER}:{port} 10.77.2.10:443"));
+    for part in ["its rule has ended, so it is judged again", "site"] {
+        assert!(explained.contains(part), "{part}: {explained}");
+    }
     assert!(exchange(&mut client, &mut server), "another rule lets it in");
     assert_eq!(flows()["flows"][0]["rule"], "site", "{}", flows());
     assert!(flows()["flows"][0].get("rule_ended").is_none());
