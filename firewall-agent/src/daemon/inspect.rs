@@ -12,7 +12,7 @@ use super::{
 use crate::{
     compile::compile,
     control::protocol::{Enforcing, Failure, Inspection, InterfaceInspection},
-    dataplane::{DataplaneError, Link, image_digest, vlan_offload},
+    dataplane::{DataplaneError, Link, driver, image_digest, vlan_offload},
 };
 
 impl Agent {
@@ -72,6 +72,8 @@ fn interfaces(kernel: &Kernel) -> Result<Vec<InterfaceInspection>, DataplaneErro
             egress_programs: programs(&link.name, TcAttachType::Egress),
             ingress_programs: programs(&link.name, TcAttachType::Ingress),
             vlan_offload: vlan_offload(&link.name).ok(),
+            mtu: link.mtu,
+            driver: driver(&link.name).ok(),
         }
     };
     Ok(links.iter().filter(|link| !link.loopback).map(inspect).collect())

@@ -91,6 +91,8 @@ pub struct Link {
     pub lower: Option<u32>,
     /// What the kernel calls its kind (`veth`, `vlan`, `bridge`); hardware has none.
     pub kind: Option<String>,
+    /// The longest packet it carries, in bytes.
+    pub mtu: Option<u32>,
     /// Program at its XDP hook, by identifier.
     pub xdp_program: Option<u32>,
     /// How that program is attached.
@@ -203,6 +205,7 @@ mod tests {
             master,
             lower,
             kind: None,
+            mtu: Some(1500),
             xdp_program: None,
             xdp_mode: None,
         }

@@ -43,7 +43,7 @@ pub use kernel::{
     DryRun, ImageIdentity, KernelDataplane, KernelSettings, LOOPBACK_INDEX, Rehearsal, Rehearsed, Rehearsing,
     SpareSlot, isolation,
 };
-pub(crate) use kernel::{give_back_memory, hold_little_memory, vlan_offload};
+pub(crate) use kernel::{driver, give_back_memory, hold_little_memory, vlan_offload};
 pub use link::{AttachRequest, AttachedInterface, Link, ModeReason, XdpMode};
 pub use network_changes::{NetworkChanges, NetworkChangesError};
 pub use reconcile::{Failure, Reconciled, Wanted, reconcile};

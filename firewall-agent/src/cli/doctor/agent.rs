@@ -1,7 +1,5 @@
 //! The agent, its policy and its interfaces.
 
-use std::{fs, path::Path};
-
 use super::finding::{Finding, Level};
 use crate::control::protocol::{
     Enforcing, FileState, Inspection, InterfaceInspection, InterfaceStatus, SettingsState, SettingsStatus,
@@ -137,14 +135,11 @@ fn settings(settings: &SettingsStatus) -> Finding {
 
 fn interface(interface: &InterfaceStatus) -> Vec<Finding> {
     let name = &interface.name;
-    let driver = driver(name)
-        .map(|driver| format!(", driver {driver}"))
-        .unwrap_or_default();
     let mut attached = Finding::new(
         "interface",
         Level::Good,
         format!(
-            "{name} is filtered in {} mode ({}){driver}",
+            "{name} is filtered in {} mode ({})",
             interface.mode, interface.reason
         ),
     );
@@ -163,29 +158,21 @@ fn interface(interface: &InterfaceStatus) -> Vec<Finding> {
             ),
         ));
     }
-    found.extend(mtu(name).map(|mtu| frames(name, &interface.mode, mtu)));
     found
 }
 
-fn frames(name: &str, mode: &str, mtu: u32) -> Finding {
-    if mtu <= LARGEST_WHOLE_FRAME || mode != "native" {
-        let finding = format!("{name}: frames of up to {mtu} bytes reach XDP whole");
-        return Finding::new("interface", Level::Good, finding);
+/// How the largest frames reach the program, where the agent knows their size.
+fn frames(interface: &InterfaceInspection) -> Option<Finding> {
+    let (name, mtu) = (&interface.name, interface.mtu?);
+    let driver = interface.driver.as_deref().unwrap_or("without a name");
+    let finding = |how| format!("{name}: frames of up to {mtu} bytes reach XDP {how} (driver {driver})");
+    if mtu <= LARGEST_WHOLE_FRAME || interface.mode.as_deref() != Some("native") {
+        return Some(Finding::new("interface", Level::Good, finding("whole")));
     }
-    let finding = format!("{name}: frames of up to {mtu} bytes reach XDP in pieces");
-    Finding::new("interface", Level::Note, finding).advice(
+    let found = Finding::new("interface", Level::Note, finding("in pieces"));
+    Some(found.advice(
         "headers are always in the first piece; a driver that cannot do it refuses to attach, see `fwctl status`",
-    )
-}
-
-fn mtu(name: &str) -> Option<u32> {
-    let text = fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?;
-    text.trim().parse().ok()
-}
-
-fn driver(name: &str) -> Option<String> {
-    let link = fs::read_link(format!("/sys/class/net/{name}/device/driver")).ok()?;
-    Some(Path::new(&link).file_name()?.to_string_lossy().into_owned())
+    ))
 }
 
 pub(super) fn of_inspection(inspection: &Inspection) -> Vec<Finding> {
@@ -210,6 +197,7 @@ pub(super) fn of_inspection(inspection: &Inspection) -> Vec<Finding> {
         .interfaces
         .iter()
         .filter(|interface| interface.is_filtered);
+    found.extend(filtered.clone().filter_map(frames));
     found.extend(filtered.map(|interface| vlan_offload(interface, inspection.needs_vlan_tags)));
     if !inspection.has_management_sources {
         found.push(
@@ -320,8 +308,8 @@ fn programs(interface: &InterfaceInspection) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    fn inspected(change: impl FnOnce(&mut InterfaceInspection)) -> Vec<Level> {
-        let mut interface = InterfaceInspection {
+    fn eth0() -> InterfaceInspection {
+        InterfaceInspection {
             name: "eth0".to_owned(),
             is_filtered: true,
             mode: Some("native".to_owned()),
@@ -330,7 +318,13 @@ mod tests {
             egress_programs: Some(vec![EGRESS_PROGRAM.to_owned()]),
             ingress_programs: Some(Vec::new()),
             vlan_offload: Some(false),
-        };
+            mtu: Some(1500),
+            driver: Some("virtio_net".to_owned()),
+        }
+    }
+
+    fn inspected(change: impl FnOnce(&mut InterfaceInspection)) -> Vec<Level> {
+        let mut interface = eth0();
         change(&mut interface);
         programs(&interface).iter().map(|finding| finding.level).collect()
     }
@@ -367,14 +361,8 @@ mod tests {
     fn tags_that_the_device_takes_off_are_a_problem_only_where_they_are_needed() {
         let finding = |is_needed, vlan_offload_is| {
             let interface = InterfaceInspection {
-                name: "eth0".to_owned(),
-                is_filtered: true,
-                mode: None,
-                xdp_program: None,
-                xdp_mode: None,
-                egress_programs: None,
-                ingress_programs: None,
                 vlan_offload: vlan_offload_is,
+                ..eth0()
             };
             vlan_offload(&interface, is_needed)
         };
@@ -392,10 +380,22 @@ mod tests {
 
     #[test]
     fn large_frames_are_told_of_where_they_come_in_pieces() {
-        assert_eq!(frames("eth0", "native", 1500).level, Level::Good);
-        assert_eq!(frames("eth0", "generic", 9000).level, Level::Good);
-        let large = frames("eth0", "native", 9000);
-        assert!(large.level == Level::Note && large.advice.is_some());
+        let finding = |mode: &str, mtu| {
+            frames(&InterfaceInspection {
+                mode: Some(mode.to_owned()),
+                mtu,
+                ..eth0()
+            })
+        };
+        let level = |mode, mtu| finding(mode, Some(mtu)).map(|finding| finding.level);
+        assert_eq!(level("native", 1500), Some(Level::Good));
+        assert_eq!(level("generic", 9000), Some(Level::Good));
+        assert_eq!(level("native", 9000), Some(Level::Note));
+        let large = finding("native", Some(9000));
+        assert!(
+            large.is_some_and(|large| large.advice.is_some() && large.text.contains("driver virtio_net"))
+        );
+        assert!(finding("native", None).is_none(), "an older agent does not say");
     }
 
     #[test]

@@ -28,6 +28,12 @@ pub struct InterfaceInspection {
     /// Whether the device takes VLAN tags off before XDP sees them; none where it cannot be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan_offload: Option<bool>,
+    /// The longest packet it carries, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// The driver's name; none where the device has no driver that can be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
 }
 
 /// What the kernel holds against what it should hold.

@@ -174,6 +174,7 @@ impl FakeKernel {
             master: None,
             lower: None,
             kind: None,
+            mtu: Some(1500),
             xdp_program: None,
             xdp_mode: None,
         }

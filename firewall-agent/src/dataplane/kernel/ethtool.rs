@@ -59,7 +59,7 @@ fn command<T: Pod>(interface: &str, argument: &mut T) -> io::Result<()> {
 }
 
 /// The driver's name.
-pub(super) fn driver(interface: &str) -> io::Result<String> {
+pub(crate) fn driver(interface: &str) -> io::Result<String> {
     let mut info = DriverInfo {
         command: ETHTOOL_GDRVINFO,
         ..DriverInfo::zeroed()

@@ -11,6 +11,7 @@ use crate::dataplane::{Link, XdpMode};
 /// `linux/rtnetlink.h`, `linux/if_link.h`
 const RTM_GETLINK: u16 = 18;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
@@ -70,6 +71,7 @@ fn link(message: &Message) -> Option<Link> {
         master: attributes.get(IFLA_MASTER).and_then(u32_of),
         lower,
         kind,
+        mtu: attributes.get(IFLA_MTU).and_then(u32_of),
         xdp_program: xdp.get(IFLA_XDP_PROG_ID).and_then(u32_of),
         xdp_mode: match xdp.get(IFLA_XDP_ATTACHED) {
             Some([XDP_ATTACHED_DRV]) => Some(XdpMode::Native),
@@ -93,5 +95,6 @@ mod tests {
         let loopback = links.iter().find(|link| link.loopback).unwrap();
         assert_eq!((loopback.name.as_str(), loopback.index), ("lo", 1));
         assert_eq!(loopback.link_type(), None);
+        assert!(loopback.mtu.is_some_and(|mtu| mtu >= 1280), "{loopback:?}");
     }
 }

@@ -59,7 +59,7 @@ use crate::{
     settings::{Settings, TableSettings},
 };
 pub use dry_run::{DryRun, ImageIdentity};
-pub(crate) use ethtool::vlan_offload;
+pub(crate) use ethtool::{driver, vlan_offload};
 pub use rehearsal::{LOOPBACK_INDEX, Rehearsal, Rehearsed, Rehearsing};
 use session::Session;
 pub use spare::SpareSlot;
