@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, sync_channel},
     thread,
 };
 
@@ -16,6 +16,9 @@ use crate::{
 
 /// Events of the past that are wanted at first.
 const RECENT: u32 = 1000;
+
+/// Batches that wait for a dashboard whose terminal is slow. The agent keeps what comes then, and drops the oldest.
+const WAITING: usize = 16;
 
 /// What the thread hands on.
 pub(super) enum Fed {
@@ -32,7 +35,7 @@ pub(super) fn follow(socket: &Path) -> Result<Receiver<Fed>, CliError> {
         filter: EventFilter::default(),
         recent: RECENT,
     })?;
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(WAITING);
     thread::spawn(move || {
         let mut answer: Result<Response, ClientError> = Ok(first);
         loop {

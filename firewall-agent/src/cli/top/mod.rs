@@ -4,6 +4,7 @@ mod app;
 mod feed;
 mod keys;
 mod rates;
+mod signals;
 mod view;
 
 pub(super) use self::app::Figures;
@@ -23,6 +24,7 @@ use self::{
     app::{App, Wish},
     feed::{Fed, follow},
     rates::Sample,
+    signals::EndSignal,
 };
 use super::{
     Agent, CliError, expect_response,
@@ -49,6 +51,8 @@ A rule in detail lists its logged packets: choose one to ban its source. Bans ar
 what has come of them in the last line. Changes are those of `fwctl history`.
 
 Sources and ports are those of logged packets (see `fwctl events`), of the last minute.
+
+SIGTERM and SIGHUP end it as `q` does.
 
 Exit codes: 0 done; 2 the command line is wrong, or this is no terminal; 3 no agent; 4 not allowed";
 
@@ -84,6 +88,7 @@ impl Top {
             let message = "a dashboard needs a terminal; --once prints one picture";
             return Err(CliError::Usage(message.to_owned()));
         }
+        let signal = (!self.once).then(EndSignal::catch);
         let started = Instant::now();
         let mut app = App::new(output.has_colour());
         app.take(sample(agent, started)?);
@@ -96,7 +101,16 @@ impl Top {
         }
         agent.silence();
         let mut terminal = ratatui::try_init()?;
-        let ended = dashboard(&mut terminal, agent, &mut app, &events, interval, started);
+        let is_over = || signal.as_ref().is_some_and(EndSignal::is_there);
+        let ended = dashboard(
+            &mut terminal,
+            agent,
+            &mut app,
+            &events,
+            interval,
+            started,
+            is_over,
+        );
         // Whatever has happened, the terminal has to be as it was.
         let restored = ratatui::try_restore();
         ended?;
@@ -152,9 +166,10 @@ fn dashboard(
     events: &Receiver<Fed>,
     interval: Duration,
     started: Instant,
+    is_over: impl Fn() -> bool,
 ) -> Result<(), CliError> {
     let mut looked = Instant::now();
-    loop {
+    while !is_over() {
         terminal.draw(|frame| view::draw(frame, app))?;
         if event::poll(KEY_PATIENCE)?
             && let Event::Key(key) = event::read()?
@@ -182,6 +197,7 @@ fn dashboard(
             }
         }
     }
+    Ok(())
 }
 
 /// Bans an address; returns what has come of it.
