@@ -397,6 +397,22 @@ fn what_is_wrong_in_a_file_comes_before_the_files_that_are_missing() {
     snapshot!(check_files(&files, &Options::default()));
 }
 
+/// Where one server's files lie beside the inventory of all.
+#[test]
+fn many_roles_without_files_are_one_mistake() {
+    let hosts = "[hosts.lb-1]\nrole = \"lb\"\naddresses = [\"10.0.8.8\"]\n";
+    let inventory = format!("{INVENTORY}{hosts}");
+    let files = [
+        ("inventory.toml", &*inventory),
+        ("base.toml", BASE),
+        (
+            "web.toml",
+            "layer = \"role web\"\n[[rule]]\nname = \"x\"\nalow = \"ssh\"\n",
+        ),
+    ];
+    snapshot!(check_files(&files, &Options::default()));
+}
+
 #[test]
 fn unknown_layer() {
     let files = [

@@ -68,11 +68,7 @@ pub(super) fn views<'a>(
                 .keys()
                 .filter(|role| linked.inventory.members(role).next().is_none());
             views.extend(without_host.map(|role| view(role, None)));
-            found.extend(
-                missing
-                    .iter()
-                    .filter_map(|(role, hosts)| role_of_hosts(role, hosts)),
-            );
+            found.extend(no_role_files(&missing));
             views
         }
     }
@@ -153,12 +149,24 @@ fn without_role(host: &Host, start: &Place) -> Diagnostic {
     .hint("give it a `role` in the inventory")
 }
 
-/// Says it once for all the hosts that have the role.
-fn role_of_hosts(role: &str, hosts: &[&Place]) -> Option<Diagnostic> {
-    let diagnostic = no_role_file(role, hosts.first()?);
+/// Says it once for all roles without a file, where the first host has one of them.
+fn no_role_files(missing: &BTreeMap<&str, Vec<&Place>>) -> Option<Diagnostic> {
+    let hosts: Vec<&Place> = missing.values().flatten().copied().collect();
+    let first = hosts.iter().min_by_key(|place| (place.file, place.span.start))?;
+    let names: Vec<&str> = missing.keys().copied().collect();
+    let diagnostic = match names.as_slice() {
+        [role] => no_role_file(role, first),
+        _ => Diagnostic::new(
+            Code::LayerMissing,
+            first,
+            format!("no files are the layers of the roles `{}`", names.join("`, `")),
+        )
+        .hint("write a file for each, or check for one host or role alone: --host NAME, --role NAME"),
+    };
     Some(match hosts.len() {
         1 => diagnostic,
-        count => diagnostic.label(format!("the role of {count} hosts")),
+        count if names.len() == 1 => diagnostic.label(format!("the role of {count} hosts")),
+        count => diagnostic.label(format!("the first of {count} hosts that have them")),
     })
 }
 
