@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use firewall_common::reason::Reason;
+use jiff::Timestamp;
 
 use super::{
     agent::Agent,
@@ -11,9 +12,12 @@ use super::{
     judgement::{Connection, Judgement},
     report::kernel_failure,
 };
-use crate::control::protocol::{EventInfo, Failure, RecentFlows};
+use crate::{
+    calendar,
+    control::protocol::{EventInfo, Failure, RecentFlows},
+};
 
-/// How long ago the last packet of a flow may have come.
+/// How long ago the last packet of a flow may have come, and a packet may have been refused.
 const WITHIN: Duration = Duration::from_mins(10);
 
 /// Most connections that are asked about.
@@ -45,6 +49,12 @@ pub(super) fn refused(event: &EventInfo) -> Option<Connection> {
     })
 }
 
+/// Whether a packet came within the time that counts. One that is dated after now came before the clock was set back,
+/// and may have.
+fn came_lately(event: &EventInfo, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(event.at)).map_or(true, |ago| ago <= WITHIN)
+}
+
 impl Agent {
     /// Connections that were there lately and are not any more, each once.
     pub(super) fn recent_connections(&self) -> Result<BTreeSet<Connection>, Failure> {
@@ -57,7 +67,9 @@ impl Agent {
             })
             .map_err(|error| kernel_failure(&error))?;
         let (events, _) = self.events.watch();
-        recent.extend(events.iter().filter_map(|event| refused(event)));
+        let now = calendar::now();
+        let lately = events.iter().filter(|event| came_lately(event, now));
+        recent.extend(lately.filter_map(|event| refused(event)));
         Ok(recent)
     }
 }
@@ -91,7 +103,7 @@ pub(super) fn decided_otherwise(
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
+    use jiff::SignedDuration;
 
     use super::*;
 
@@ -125,5 +137,14 @@ mod tests {
         }
         let refused = refused(&event("default", "drop")).map(|connection| connection.describe());
         assert_eq!(refused.as_deref(), Some("tcp 192.0.2.1:4711 to 198.51.100.7:22"));
+    }
+
+    #[test]
+    fn refusals_count_for_as_long_as_flows_do() {
+        let event = event("default", "drop");
+        let after = |seconds| event.at + SignedDuration::from_secs(seconds);
+        assert!(came_lately(&event, after(0)) && came_lately(&event, after(600)));
+        assert!(!came_lately(&event, after(601)));
+        assert!(came_lately(&event, after(-60)), "the clock was set back");
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::control::protocol::{FlowGroup, ListenerChange, ManagedVerdict, Plan as Report, Request};
 
 const EXAMPLES: &str = "\
-Flows count that live, and connections that were there within the last ten minutes: ended flows as far as the tables still have them, refused ones as far as they were logged. Exit code 0 also where something would change; 1 where the policy has errors or would lock somebody out.
+Flows count that live, and connections that were there within the last ten minutes: ended flows as far as the tables still have them, refused ones as far as they are among the latest 1,000 packets that were logged. Exit code 0 also where something would change; 1 where the policy has errors or would lock somebody out.
 
 Examples:
   fwctl plan                      what the policy files on disk would change

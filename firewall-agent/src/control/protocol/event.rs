@@ -115,10 +115,11 @@ impl EventFilter {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn event() -> EventInfo {
+    /// A packet to a port for remote logins that a rule has dropped.
+    pub(crate) fn event() -> EventInfo {
         EventInfo {
             at: Timestamp::UNIX_EPOCH,
             direction: "in".to_owned(),

@@ -8,7 +8,7 @@ mod capture;
 mod confirm;
 mod counters;
 mod edit;
-mod event;
+pub(crate) mod event;
 mod failure;
 mod flow;
 mod history;

@@ -113,7 +113,8 @@ pub struct ListenerChange {
 /// Connections that were there lately and are not any more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema, Deserialize)]
 pub struct RecentFlows {
-    /// How many were asked about: flows whose last packet came within ten minutes, and what was refused and logged.
+    /// How many were asked about: flows whose last packet came within ten minutes, and the latest 1,000 packets that were
+    /// logged, as far as they were refused within them.
     pub asked: u64,
     /// Those that passed and would not, should they come again; the largest groups first.
     pub kept_out: Vec<FlowGroup>,
