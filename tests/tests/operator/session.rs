@@ -11,7 +11,7 @@ use std::{
 use firewall_tests::wait::wait_until;
 use nix::sys::signal::Signal;
 
-use crate::site::{STRANGER, Site, WEB};
+use crate::site::{HOME, STRANGER, Site, WEB};
 
 /// Set to anything, the document is written anew (`cargo xtask session`).
 const RECORD: &str = "FIREWALL_SESSION_RECORD";
@@ -51,7 +51,7 @@ impl Session {
 
     fn show(&mut self, command: &str, printed: &str) {
         let home = self.site.path("").to_string_lossy().into_owned();
-        let printed = printed.replace(&home, "/etc/firewall-agent/");
+        let printed = printed.replace(&home, &format!("{HOME}/"));
         let lines: Vec<_> = printed.lines().map(str::trim_end).collect();
         let gap = if lines.is_empty() { "" } else { "\n" };
         let printed = lines.join("\n");
@@ -113,6 +113,29 @@ fn skeleton(text: &str) -> Vec<&str> {
     kept.collect()
 }
 
+/// Rows of the tables that name places whose columns are not below their headings.
+fn crooked(text: &str) -> Vec<&str> {
+    let mut heading = None;
+    let is_crooked = |line: &&str| {
+        let found = line.find("WRITTEN IN").filter(|_| line.starts_with("RULE "));
+        heading = found.or(heading.filter(|_| !line.is_empty() && !line.starts_with("```")));
+        let (Some(place), None) = (heading, found) else {
+            return false;
+        };
+        let (before, after) = line.split_at_checked(place).unwrap_or((line, ""));
+        !before.ends_with("  ") || after.starts_with(' ')
+    };
+    text.lines().filter(is_crooked).collect()
+}
+
+#[test]
+fn crooked_columns_are_found() {
+    let straight = "RULE  WRITTEN IN  WHY\nping  /etc/base:4  it\nsite  /etc/web:4   it\n\nmore\n";
+    assert_eq!(crooked(straight), [""; 0]);
+    let longer = "RULE  WRITTEN IN  WHY\nping-it  /etc/base:4  it\n";
+    assert_eq!(crooked(longer), ["ping-it  /etc/base:4  it"]);
+}
+
 #[test]
 fn a_session_is_as_the_documentation_shows_it() {
     let mut site = Site::new();
@@ -138,6 +161,7 @@ fn a_session_is_as_the_documentation_shows_it() {
         fs::write(document(), &text).expect("the document is ours");
     }
     let shown = fs::read_to_string(document()).unwrap_or_default();
+    assert_eq!(crooked(&shown), [""; 0]);
     assert_eq!(
         skeleton(&shown),
         skeleton(&text),

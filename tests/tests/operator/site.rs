@@ -1,6 +1,7 @@
 //! A server behind its agent, and a peer that is the rest of the world.
 
 use std::{
+    env,
     fs::{self, File},
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -23,6 +24,9 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
+
+/// Where an installed agent has its settings and policies.
+pub(crate) const HOME: &str = "/etc/firewall-agent";
 
 /// The verifier is slow where many share a machine.
 const START: Duration = Duration::from_mins(2);
@@ -126,7 +130,7 @@ impl Site {
         ] {
             server.ip(route).expect("it is added");
         }
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = directory().expect("there is room");
         let site = Self {
             server,
             peer,
@@ -417,6 +421,14 @@ impl Site {
         let mut command = self.server.command("tc");
         output(command.args(words.split_whitespace())).expect("tc is installed")
     }
+}
+
+/// A directory of the site's own, whose path is as long as [`HOME`]: what is printed is laid out as it would be there.
+fn directory() -> std::io::Result<tempfile::TempDir> {
+    let above = env::temp_dir();
+    let left = HOME.len().saturating_sub(above.as_os_str().len() + 1);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("").rand_bytes(left.max(6)).tempdir_in(above)
 }
 
 impl Drop for Site {
