@@ -20,6 +20,7 @@ pub mod map_contents;
 pub mod mounts;
 pub mod netns;
 pub mod paths;
+pub mod pcap;
 pub mod random;
 pub mod rule_sets;
 pub mod stress;

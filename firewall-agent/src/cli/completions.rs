@@ -1,10 +1,9 @@
 //! `fwctl completions`: a completion script for a shell.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::{
-    Arguments, CliError,
+    CliError, help,
     output::{Exit, write},
 };
 
@@ -19,7 +18,7 @@ pub(super) struct Completions {
 impl Completions {
     pub(super) fn run(self) -> Result<Exit, CliError> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "fwctl", &mut script);
+        clap_complete::generate(self.shell, &mut help::command_line(), "fwctl", &mut script);
         write(&String::from_utf8_lossy(&script))?;
         Ok(Exit::Done)
     }

@@ -14,6 +14,7 @@ mod events;
 mod explain;
 mod flows;
 mod harmless;
+mod help;
 mod history;
 mod import;
 mod interrupt;
@@ -41,7 +42,7 @@ mod words;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anstyle::AnsiColor;
-use clap::{Parser, Subcommand, ValueEnum, builder::Styles};
+use clap::{FromArgMatches, Parser, Subcommand, ValueEnum, builder::Styles};
 
 use self::{
     output::{Exit, Output},
@@ -150,19 +151,19 @@ enum Command {
     /// Goes back to what was in force before the change that waits.
     Cancel(apply::Cancel),
     /// Lists, shows and edits rules.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = rule::EXAMPLES)]
     Rule(rule::Rule),
     /// Opens a policy file in an editor, or makes many edits as one transaction.
     Edit(edit::Edit),
     /// Lists, shows and changes block lists.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = set::EXAMPLES)]
     Set(set::Set),
     /// Bans addresses and prefixes for a while or for good; lists bans.
     Ban(ban::Ban),
     /// Ends bans.
     Unban(unban::Unban),
     /// Lists and ends live flows.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = flows::EXAMPLES)]
     Flows(flows::Flows),
     /// Shows what was counted, by rule, by reason and by interface.
     Counters(counters::Counters),
@@ -221,7 +222,10 @@ pub(crate) enum CliError {
 
 /// Runs `fwctl`.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let parsed = help::command_line()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // A closed pipe does no harm here either.

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use firewall_tests::frames::{Packet, Segment};
+use firewall_tests::pcap::web_server;
 use nix::sys::signal::Signal;
 
 use crate::site::{STRANGER, Site};
@@ -173,37 +173,6 @@ fn every_command_of_the_readme_works() {
     assert!(!machine.site.is_attached("eth0") && !machine.site.pins().exists());
 }
 
-/// What a web server sees of its load balancer, and of a stranger who knocks: a packet each millisecond.
-fn capture() -> Vec<u8> {
-    let (syn, syn_ack, ack) = (0x02, 0x12, 0x10);
-    let [lb, web, stranger] = ["10.77.1.10:40000", "10.77.2.10:443", "203.0.113.7:51000"]
-        .map(|end| end.parse().expect("an address"));
-    // Magic number, version, zone, accuracy, longest packet, Ethernet.
-    let mut bytes: Vec<u8> = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1]
-        .iter()
-        .flat_map(|word| word.to_le_bytes())
-        .collect();
-    for (number, (from, to, flags)) in [
-        (lb, web, syn),
-        (web, lb, syn_ack),
-        (lb, web, ack),
-        (stranger, web, syn),
-        (stranger, web, ack),
-        (web, stranger, syn_ack),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let frame = Packet::tcp(from, to, &Segment::new(flags)).frame();
-        let length = frame.len();
-        let header = [1_700_000_000, number * 1000, length, length];
-        let words = header.map(|word| u32::try_from(word).expect("it is short"));
-        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-        bytes.extend(frame);
-    }
-    bytes
-}
-
 /// What is printed wherever it is run.
 #[test]
 fn the_readme_shows_what_is_printed_of_policy_files() {
@@ -217,7 +186,7 @@ fn the_readme_shows_what_is_printed_of_policy_files() {
     assert_eq!(shown.len(), 2, "{shown:#?}");
     let place = tempfile::tempdir().expect("a directory");
     symlink(workspace().join("rules"), place.path().join("rules")).expect("ours");
-    fs::write(place.path().join("web.pcap"), capture()).expect("ours");
+    fs::write(place.path().join("web.pcap"), web_server()).expect("ours");
     for (command, text) in shown {
         let mut fwctl = Command::new(env!("CARGO_BIN_EXE_suite-fwctl"));
         fwctl.current_dir(place.path()).args(command.split(' ').skip(1));

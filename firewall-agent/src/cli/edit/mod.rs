@@ -2,7 +2,7 @@
 
 mod batch;
 mod editor;
-mod words;
+pub(super) mod words;
 
 use std::path::PathBuf;
 

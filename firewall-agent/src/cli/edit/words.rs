@@ -2,7 +2,7 @@
 
 /// Splits a line at blanks that are not quoted. Single quotes keep everything, double quotes and a backslash as in a
 /// shell; `#` at the start of a word begins a comment.
-pub(super) fn words(line: &str) -> Result<Vec<String>, String> {
+pub(in crate::cli) fn words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut characters = line.chars();

@@ -11,6 +11,11 @@ use super::{
     output::{Exit, Output},
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  fwctl flows list --remote 203.0.113.0/24
+  fwctl flows delete --remote 203.0.113.66";
+
 /// Lists and ends live flows.
 #[derive(Debug, Subcommand)]
 pub(super) enum Flows {

@@ -20,6 +20,13 @@ use super::{
 };
 use crate::control::protocol::Edit;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  fwctl rule list
+  fwctl rule add debug --allow tcp/8080 --from management -m 'chasing a bug'
+  fwctl rule disable debug
+  fwctl rule delete debug";
+
 /// Lists, shows and edits rules.
 #[derive(Debug, Subcommand)]
 pub(super) enum Rule {

@@ -12,6 +12,12 @@ use super::{
     output::{Exit, Output},
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  fwctl set list
+  fwctl set add drop 192.0.2.0/24
+  fwctl set import drop firehol.netset";
+
 /// Lists, shows and changes block lists.
 #[derive(Debug, Subcommand)]
 pub(super) enum Set {

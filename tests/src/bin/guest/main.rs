@@ -18,7 +18,8 @@ use aya::programs::loaded_programs;
 use firewall_common::abi::{
     TC_SHARED_PROGRAMS, TC_SLOT_PROGRAMS, XDP_SHARED_PROGRAMS, XDP_SLOT_PROGRAMS, names,
 };
-use firewall_tests::{netns::output, wait::wait_until};
+use firewall_tests::{netns::output, pcap, wait::wait_until};
+use serde_json::Value;
 
 use agent::{Agent, PINS};
 use wire::{DB, Ends, HOST, LB, MANAGEMENT, Outcome, STRANGER, Wire, ping};
@@ -42,7 +43,7 @@ struct Guest {
 /// A check by name.
 type Check = (&'static str, fn(&mut Guest) -> Result<()>);
 
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 14] = [
     ("the kernel is a 6.1", kernel_is_6_1),
     (
         "what is to be dropped passes without the agent",
@@ -54,6 +55,8 @@ const CHECKS: [Check; 12] = [
     ("what comes in is judged", incoming),
     ("what goes out is judged", outgoing),
     ("echo requests are judged, both ways", echo_requests),
+    ("the programs explain packets, without a trace", explain),
+    ("the programs replay a capture as user space does", replay),
     ("a killed agent leaves filtering in force", kill_agent),
     ("an agent that is started again takes over", agent_takes_over),
     ("an edit is put in force", edit),
@@ -232,6 +235,56 @@ fn echo_requests(guest: &mut Guest) -> Result<()> {
         })
         .with_context(|| format!("out to {source}"))?;
     }
+    Ok(())
+}
+
+/// The variant of the programs that writes nothing is loaded for each question, and judges over the live tables.
+fn explain(_: &mut Guest) -> Result<()> {
+    for (question, verdict, rule) in [
+        ("in tcp 203.0.113.7:51000 10.77.2.10:443", "drop", "around-the-lb"),
+        (
+            "in tcp [2001:db8::7]:51000 [fd77:2::10]:443",
+            "drop",
+            "around-the-lb",
+        ),
+        ("in tcp 10.77.1.10:51000 10.77.2.10:443", "pass", "lb-to-web"),
+        ("out tcp [fd77:2::10] [fd77:3::10]:3306", "pass", "web-to-db"),
+        ("out udp 10.77.2.10 203.0.113.7:53", "reject", "(default out)"),
+    ] {
+        let before = agent::fwctl(&["counters"])?["rules"].take();
+        let words: Vec<&str> = ["explain"].into_iter().chain(question.split(' ')).collect();
+        let answer = agent::fwctl(&words)?;
+        let kernel = &answer["kernel"];
+        let is_right = kernel["agrees"] == true && kernel["verdict"] == verdict && kernel["rule"] == rule;
+        ensure!(is_right, "{question}: {kernel}");
+        let after = agent::fwctl(&["counters"])?["rules"].take();
+        ensure!(after == before, "{question}: {before} became {after}");
+    }
+    Ok(())
+}
+
+fn replay(_: &mut Guest) -> Result<()> {
+    const CAPTURE: &str = "/tmp/web.pcap";
+    fs::write(CAPTURE, pcap::web_server())?;
+    let totals = |engine| -> Result<Value> {
+        let policy = [
+            "--policy",
+            "/etc/rules",
+            "--host",
+            "web-1",
+            "--local",
+            "10.77.2.10",
+        ];
+        let words = [&["replay", CAPTURE, "--quiet", "--engine", engine], &policy[..]].concat();
+        let mut totals = agent::fwctl(&words)?["totals"].take();
+        totals["seconds"].take();
+        Ok(totals)
+    };
+    let (kernel, model) = (totals("kernel")?, totals("model")?);
+    ensure!(
+        kernel == model && kernel["packets"] == 6,
+        "{kernel} instead of {model}"
+    );
     Ok(())
 }
 
