@@ -176,7 +176,7 @@ impl Agent {
         if let Some(unchanged) = unchanged_or(&before, &prepared) {
             return Ok(unchanged);
         }
-        let differences = changes(Some(&before.policy), &prepared.policy);
+        let differences = changes(Some(&before), &prepared);
         self.make_room(editor, prepared.image.blocks().len());
         editor
             .begin(&occasion.by, occasion.cause, &[], None)

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     control::protocol::{Changed, Failure, FailureKind, Finding},
     diagnostic::SourceSet,
+    policy::{edit::sentence_name, nearest},
     state::{Actor, Cause},
 };
 
@@ -67,7 +68,7 @@ impl Agent {
         if let Some(unchanged) = unchanged_or(&before, &prepared) {
             return Ok(unchanged);
         }
-        let differences = changes(Some(&before.policy), &prepared.policy);
+        let differences = changes(Some(&before), &prepared);
         self.make_room(editor, prepared.image.blocks().len());
         let mut kernel = self.kernel();
         let after = commit(
@@ -151,6 +152,15 @@ pub(super) fn report(
 
 /// `name/in` and `name/out` are the halves of the rule `name`.
 pub(super) fn no_such_rule(name: &str) -> Failure {
-    Failure::new(FailureKind::NotFound, format!("there is no rule `{name}`"))
+    no_such_rule_among(name, [])
+}
+
+/// The same, with the name that may be meant.
+pub(super) fn no_such_rule_among<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Failure {
+    let near = nearest(sentence_name(name), known.into_iter().map(sentence_name));
+    let meant = near
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default();
+    Failure::new(FailureKind::NotFound, format!("there is no rule `{name}`{meant}"))
         .hint("`fwctl rule list` shows the rules in force")
 }

@@ -10,8 +10,10 @@ use jiff::Timestamp;
 
 use super::{
     agent::Editor,
+    disabled::is_disabled,
     in_force::{CounterUse, InForce},
     kernel::{EnforceError, Kernel, Lasting, Strictness},
+    known_file::KnownFile,
     prepare::Prepared,
 };
 use crate::{
@@ -236,19 +238,29 @@ fn revision(prepared: &Prepared, before: Option<&InForce>, occasion: &Occasion) 
         role: prepared.policy.role.to_string(),
         host: prepared.policy.host.as_ref().map(ToString::to_string),
         policy_hash: prepared.image.hash().to_string(),
-        changes: changes(before.map(|before| &*before.policy), &prepared.policy),
+        changes: changes(before, prepared),
         files: prepared.files.clone(),
     }
 }
 
 /// What is different, a rule in each line.
-pub(super) fn changes(before: Option<&ValidPolicy>, after: &ValidPolicy) -> Vec<String> {
+pub(super) fn changes(before: Option<&InForce>, prepared: &Prepared) -> Vec<String> {
+    let was_disabled = |name: &str| {
+        let files = before.into_iter().flat_map(|before| &before.files);
+        is_disabled(files.filter_map(KnownFile::policy_text), name)
+    };
+    let is_disabled = |name: &str| {
+        let files = prepared.files.iter().filter(|file| !file.is_list);
+        is_disabled(files.map(|file| &*file.text), name)
+    };
+    let (before, after) = (before.map(|before| &*before.policy), &*prepared.policy);
     let old: BTreeMap<&str, &Rule> = before.into_iter().flat_map(by_name).collect();
     let new: BTreeMap<&str, &Rule> = by_name(after).collect();
     let mut changes = Vec::new();
     for (name, rule) in &new {
         match old.get(name) {
             None => changes.push(match rule.term {
+                None if was_disabled(name) => format!("enabled rule {name}"),
                 None => format!("added rule {name}"),
                 Some(term) => format!("added rule {name} until {:.0}", term.until),
             }),
@@ -262,7 +274,10 @@ pub(super) fn changes(before: Option<&ValidPolicy>, after: &ValidPolicy) -> Vec<
         }
     }
     let deleted = old.keys().filter(|name| !new.contains_key(*name));
-    changes.extend(deleted.map(|name| format!("deleted rule {name}")));
+    changes.extend(deleted.map(|name| {
+        let what = if is_disabled(name) { "disabled" } else { "deleted" };
+        format!("{what} rule {name}")
+    }));
     changes.extend(list_changes(before, after));
     if let Some(before) = before {
         changes.extend(order_changed(before, after).then(|| "changed the order of rules".to_owned()));

@@ -38,6 +38,15 @@ fn term(entries: &[TimedEntry], name: &str) -> Option<Term> {
     entries.find(|entry| entry.name == name).map(|entry| entry.term)
 }
 
+/// Whether a rule of this name is switched off in one of these files.
+pub(super) fn is_disabled<'a>(files: impl Iterator<Item = &'a str>, name: &str) -> bool {
+    let name = sentence_name(name);
+    // Most files have none, and need not be read as TOML once more.
+    files
+        .filter(|text| text.contains("enabled"))
+        .any(|text| disabled_rules(text).iter().any(|(disabled, _)| disabled == name))
+}
+
 /// One of them.
 pub(super) fn rule(in_force: &InForce, remaining: &Remaining, name: &str) -> Option<RuleDetail> {
     let name = sentence_name(name);

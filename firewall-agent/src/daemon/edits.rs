@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     agent::Agent,
-    change::no_such_rule,
+    change::no_such_rule_among,
     commit::Occasion,
     intent::not_begun,
     lists::{add_lines, delete_lines},
@@ -280,7 +280,10 @@ fn switched(sources: &SourceSet, name: &str, enabled: bool) -> Result<Edited, Fa
 }
 
 fn file_with(sources: &SourceSet, name: &str) -> Result<FileId, Failure> {
-    edit::file_with_rule(sources, name).ok_or_else(|| no_such_rule(name))
+    edit::file_with_rule(sources, name).ok_or_else(|| {
+        let known = edit::rule_names(sources);
+        no_such_rule_among(name, known.iter().map(|name| &**name))
+    })
 }
 
 /// A rule moves within its file: layers come in an order of their own.

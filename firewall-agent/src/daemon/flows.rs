@@ -105,7 +105,8 @@ impl<'a> Wanted<'a> {
         let rules = filter.rule.as_deref().map(|name| rule_numbers(in_force, name));
         if rules.as_ref().is_some_and(Vec::is_empty) {
             let name = filter.rule.as_deref().unwrap_or_default();
-            return Err(super::change::no_such_rule(name));
+            let known = in_force.rules().map(|(rule, _)| &*rule.name);
+            return Err(super::change::no_such_rule_among(name, known));
         }
         let state = filter.state.as_deref().map(state_of).transpose()?;
         Ok(Self { filter, rules, state })

@@ -34,7 +34,7 @@ pub(super) struct Prepared {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PrepareError {
     /// It has errors.
-    #[error("the policy has {errors} error(s); the first: {first}")]
+    #[error("the policy has {}; the first: {first}", plural(*errors))]
     Rejected {
         errors: usize,
         first: String,
@@ -51,6 +51,10 @@ pub(super) enum PrepareError {
     /// It does not fit.
     #[error("the policy cannot be compiled: {0}")]
     Compile(#[from] CompileError),
+}
+
+fn plural(errors: usize) -> String {
+    format!("{errors} error{}", if errors == 1 { "" } else { "s" })
 }
 
 impl PrepareError {

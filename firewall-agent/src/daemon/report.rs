@@ -12,7 +12,7 @@ use firewall_common::{
 use super::{
     agent::Agent,
     chain::chain,
-    change::no_such_rule,
+    change::no_such_rule_among,
     describe, disabled,
     in_force::{DIRECTIONS, InForce, default_name, default_number},
     prepare::{files, today},
@@ -125,7 +125,9 @@ impl Agent {
             })
             .collect();
         let Some((first, _)) = halves.first() else {
-            return disabled::rule(&in_force, &remaining, name).ok_or_else(|| no_such_rule(name));
+            let known = in_force.rules().map(|(rule, _)| &*rule.name);
+            return disabled::rule(&in_force, &remaining, name)
+                .ok_or_else(|| no_such_rule_among(name, known));
         };
         Ok(RuleDetail {
             until: first.term.map(|term| term.until),

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
+use annotate_snippets::{
+    Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet, renderer::DecorStyle,
+};
 
 use super::{Diagnostic, FileId, Label, Severity, SourceFile, SourceSet};
 
@@ -50,7 +52,7 @@ struct Excerpt<'a> {
     labels: Vec<(AnnotationKind, &'a Label)>,
 }
 
-fn snippets<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceSet) -> Vec<Snippet<'a, Annotation<'a>>> {
+fn snippets<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceSet) -> Vec<Element<'a>> {
     let mut excerpts: Vec<Excerpt<'_>> = Vec::new();
     let labels = std::iter::once((AnnotationKind::Primary, &diagnostic.primary)).chain(
         diagnostic
@@ -63,7 +65,14 @@ fn snippets<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceSet) -> Vec<Snipp
     }
     excerpts
         .iter()
-        .map(|excerpt| snippet(excerpt, sources.file(excerpt.file)))
+        .map(|excerpt| {
+            let file = sources.file(excerpt.file);
+            // There is nothing to show of a file that could not be read.
+            if file.text().is_empty() {
+                return Origin::path(file.name().as_ref()).into();
+            }
+            snippet(excerpt, file).into()
+        })
         .collect()
 }
 

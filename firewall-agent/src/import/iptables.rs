@@ -16,6 +16,7 @@ pub(super) fn read(text: &str) -> Result<Ruleset, ImportError> {
         });
     }
     let family = family(text);
+    let own = own_chains(text);
     let mut ruleset = Ruleset::default();
     let mut in_filter = false;
     for (line, number) in text.lines().map(str::trim).zip(1..) {
@@ -24,7 +25,7 @@ pub(super) fn read(text: &str) -> Result<Ruleset, ImportError> {
             Some('*') => in_filter = line == "*filter",
             Some(':') if in_filter => policy(line, family, &mut ruleset),
             _ if line == "COMMIT" => in_filter = false,
-            _ if in_filter => ruleset.items.push(item(line, number, family)),
+            _ if in_filter => ruleset.items.push(item(line, number, family, &own)),
             Some('-') => ruleset.items.push(Item {
                 place: format!("line {number}"),
                 name: format!("line-{number}"),
@@ -60,16 +61,27 @@ fn policy(line: &str, family: Family, ruleset: &mut Ruleset) {
     });
 }
 
-fn item(line: &str, number: usize, family: Family) -> Item {
+/// The chains that are none of the kernel's, which have no policy: `:f2b-sshd - [0:0]`
+fn own_chains(text: &str) -> Vec<&str> {
+    let chains = text.lines().filter_map(|line| line.trim().strip_prefix(':'));
+    chains
+        .filter_map(|chain| match chain.split_whitespace().collect::<Vec<_>>()[..] {
+            [name, "-", ..] => Some(name),
+            _ => None,
+        })
+        .collect()
+}
+
+fn item(line: &str, number: usize, family: Family, own: &[&str]) -> Item {
     Item {
         place: format!("line {number}"),
         name: format!("line-{number}"),
         source: line.to_owned(),
-        what: understand(line, family).unwrap_or_else(Understood::Not),
+        what: understand(line, family, own).unwrap_or_else(Understood::Not),
     }
 }
 
-fn understand(line: &str, family: Family) -> Result<Understood, Obstacle> {
+fn understand(line: &str, family: Family, own: &[&str]) -> Result<Understood, Obstacle> {
     let words = words(line)?;
     let mut words = Words { words: &words, at: 0 };
     // Counters of `iptables-save -c`.
@@ -89,7 +101,7 @@ fn understand(line: &str, family: Family) -> Result<Understood, Obstacle> {
         }
         other => {
             return Err(format!(
-                "chain {other} is reached by jumps only, which there are none of here"
+                "it is in the chain {other}, which is reached by jumps only, and jumps are not carried over"
             ));
         }
     };
@@ -98,6 +110,11 @@ fn understand(line: &str, family: Family) -> Result<Understood, Obstacle> {
         Some("ACCEPT") => Verdict::Accept,
         Some("DROP") => Verdict::Drop,
         Some("REJECT") => Verdict::Reject,
+        Some(chain) if own.contains(&chain) => {
+            return Err(format!(
+                "it jumps to the chain {chain}, and jumps are not carried over"
+            ));
+        }
         Some(other) => return Err(format!("target {other} has no counterpart")),
         None => return Err("it has no target: it counts only".to_owned()),
     };

@@ -39,6 +39,7 @@ pub use check::{Checked, Date, Options, check};
 pub use day::day_of;
 pub(crate) use read::read_lists_of;
 pub use read::{Loaded, Rejected, load, read_for_check, read_sources};
+pub(crate) use suggest::nearest;
 pub(crate) use syntax::message_name;
 pub use syntax::{Layer, built_in_services, language_keys, layer_of};
 pub use target::{Scope, Target};

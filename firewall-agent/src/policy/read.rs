@@ -36,7 +36,12 @@ pub struct Loaded {
 
 /// A policy that cannot be put in force.
 #[derive(Debug, thiserror::Error)]
-#[error("the policy has {} error(s); the first: {}", self.errors(), self.first())]
+#[error(
+    "the policy has {} error{}; the first: {}",
+    self.errors(),
+    if self.errors() == 1 { "" } else { "s" },
+    self.first()
+)]
 pub struct Rejected {
     /// Everything that was found, warnings too.
     pub diagnostics: Vec<Diagnostic>,

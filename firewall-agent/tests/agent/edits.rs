@@ -71,7 +71,12 @@ fn rules_are_inserted_moved_replaced_and_switched_off() {
     );
 
     let name = || "debug".to_owned();
-    edit(&agent, [Edit::RuleDisable { name: name() }]).expect("it is there");
+    let missing = agent.rule("debgu").expect_err("a slip").message;
+    assert!(missing.ends_with("did you mean `debug`?"), "{missing}");
+    let missing = agent.rule("ftp-server").expect_err("nothing is like it").message;
+    assert!(!missing.contains("did you mean"), "{missing}");
+    let changed = edit(&agent, [Edit::RuleDisable { name: name() }]).expect("it is there");
+    assert_eq!(changed.changes, ["disabled rule debug"], "and not deleted");
     let rules = agent.rules().expect("the kernel answers");
     assert!(rules.rules.iter().all(|rule| rule.name != "debug"));
     assert_eq!(rules.disabled[0].name, "debug");
@@ -85,9 +90,16 @@ fn rules_are_inserted_moved_replaced_and_switched_off() {
         shown.disabled && shown.text.contains("enabled = false"),
         "{shown:?}"
     );
-    edit(&agent, [Edit::RuleEnable { name: name() }]).expect("it is there");
+    let slip = Edit::RuleEnable {
+        name: "debgu".to_owned(),
+    };
+    let missing = edit(&agent, [slip]).expect_err("a slip").message;
+    assert!(missing.ends_with("did you mean `debug`?"), "{missing}");
+    let changed = edit(&agent, [Edit::RuleEnable { name: name() }]).expect("it is there");
+    assert_eq!(changed.changes, ["enabled rule debug"], "and not added");
     assert!(agent.rules().expect("the kernel answers").disabled.is_empty());
-    edit(&agent, [Edit::RuleDelete { name: name() }]).expect("it is there");
+    let changed = edit(&agent, [Edit::RuleDelete { name: name() }]).expect("it is there");
+    assert_eq!(changed.changes, ["deleted rule debug"]);
     assert_eq!(host.read("base.toml"), BASE, "every byte is as it was");
 }
 
@@ -153,7 +165,7 @@ fn many_edits_are_one_revision() {
     )
     .expect("they fit");
     assert_eq!((changed.revision, cause(&agent)), (2, Some(Cause::Edit)));
-    assert_eq!(changed.changes, ["added rule first", "deleted rule site"]);
+    assert_eq!(changed.changes, ["added rule first", "disabled rule site"]);
     assert_eq!(
         changed.files,
         [host.policy_file("web.toml")],

@@ -134,6 +134,24 @@ fn iptables_means_the_same() {
 }
 
 #[test]
+fn jumps_and_what_they_lead_to_are_left_out_with_their_chain() {
+    let text = "*filter\n:INPUT DROP [0:0]\n:LOGDROP - [0:0]\n-A INPUT -p tcp -j LOGDROP\n-A INPUT -j LOG\n-A LOGDROP \
+                -j DROP\nCOMMIT\n";
+    let done = import("iptables", text);
+    let report: Value = serde_json::from_str(&done.ended.stdout).expect("JSON");
+    let why = report["left_out"].as_array().expect("a list").iter();
+    let why: Vec<&str> = why.filter_map(|left| left["why"].as_str()).collect();
+    assert_eq!(
+        why,
+        [
+            "it jumps to the chain LOGDROP, and jumps are not carried over",
+            "target LOG has no counterpart",
+            "it is in the chain LOGDROP, which is reached by jumps only, and jumps are not carried over",
+        ]
+    );
+}
+
+#[test]
 fn nft_means_the_same() {
     let done = import("nft", NFT);
     assert_eq!(done.ended.code, Some(1), "{:?}", done.ended);

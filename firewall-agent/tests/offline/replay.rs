@@ -212,6 +212,7 @@ fn files_that_are_no_captures_are_refused_and_half_ones_said_to_be() {
     let ended = none.replay(POLICY);
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.contains("neither a pcap nor a pcapng"), "{ended:?}");
+    assert_eq!(ended.stdout, "", "there is nothing to sum up");
     let half = Capture::of(&conversation());
     let bytes = std::fs::read(&half.path).expect("there");
     std::fs::write(&half.path, &bytes[..bytes.len() - 10]).expect("written");

@@ -52,8 +52,13 @@ fn text(output: &Output, verdict: &HistoryVerdict) -> String {
     let _ = if verdict.faults.is_empty() {
         writeln!(
             text,
-            "{}: {entries} entries, each as it was recorded; the head is entry {}, {}",
+            "{}: {}, each as it was recorded; the head is entry {}, {}",
             output.paint(Tone::Good, "ok"),
+            if entries == 1 {
+                "1 entry".to_owned()
+            } else {
+                format!("{entries} entries")
+            },
             head.number,
             head.hash
         )

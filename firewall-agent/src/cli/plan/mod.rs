@@ -99,10 +99,12 @@ fn managed(output: &Output, one: &ManagedVerdict) -> String {
         (_, true) => output.paint(Tone::Good, "passes"),
         (false, false) => output.paint(Tone::Doubtful, "would not pass, and does not now"),
     };
-    format!(
-        "{whose}, {}: {verdict}: {} → {}\n",
-        one.connection, one.now, one.then
-    )
+    let why = if one.now == one.then {
+        format!("{}, as now", one.then)
+    } else {
+        format!("{} → {}", one.now, one.then)
+    };
+    format!("{whose}, {}: {verdict}: {why}\n", one.connection)
 }
 
 fn listening(output: &Output, listener: &ListenerChange) -> String {

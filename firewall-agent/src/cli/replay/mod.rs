@@ -206,8 +206,10 @@ impl ReplayCapture {
         }
         totals.is_complete = ended.is_ok();
         totals.seconds = started.elapsed().as_secs_f64();
-        report.totals(&totals, other.is_some())?;
-        ended.map_err(|error| CliError::File(format!("{}: {error}", self.capture.display())))?;
+        if ended.is_ok() || totals.packets > 0 {
+            report.totals(&totals, other.is_some())?;
+        }
+        ended.map_err(|error| CliError::File(format!("{}: {error}", source::name(&self.capture))))?;
         Ok(if totals.changed > 0 { Exit::No } else { Exit::Done })
     }
 

@@ -240,10 +240,11 @@ impl<'a> Report<'a> {
     }
 }
 
-/// How long it took, and packets in a second, where there was time enough to tell.
+/// How long it took, and packets in a second, where there was time enough to tell, and enough of them.
 fn rate(totals: &Totals) -> String {
     const LEAST_SECONDS: f64 = 0.1;
-    if totals.seconds < LEAST_SECONDS {
+    const LEAST_PACKETS: u64 = 10_000;
+    if totals.seconds < LEAST_SECONDS || totals.packets < LEAST_PACKETS {
         return String::new();
     }
     #[expect(

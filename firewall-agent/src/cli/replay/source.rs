@@ -1,6 +1,7 @@
 //! Where a capture comes from.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, Read},
     path::Path,
@@ -24,6 +25,14 @@ pub(super) struct Position {
     read: Arc<AtomicU64>,
     /// Nobody knows how much will come of a pipe.
     whole: Option<u64>,
+}
+
+/// What a source is called.
+pub(super) fn name(path: &Path) -> Cow<'_, str> {
+    if path == Path::new("-") {
+        return "standard input".into();
+    }
+    path.to_string_lossy()
 }
 
 impl Source {

@@ -40,7 +40,25 @@ impl TryFrom<Place> for RulePlace {
             (Side::First, None) => Ok(Self::First),
             (Side::Last, None) => Ok(Self::End),
             (Side::Before | Side::After, None) => Err("say beside which rule".to_owned()),
-            (Side::First | Side::Last, Some(rule)) => Err(format!("`{rule}` says nothing here")),
+            (Side::First | Side::Last, Some(rule)) => Err(format!(
+                "`first` and `last` are places in a file, not beside a rule: leave out `{rule}`, or say `before {rule}`"
+            )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_beside_the_first_place_is_a_slip() {
+        let place = |side, beside: Option<&str>| {
+            let beside = beside.map(str::to_owned);
+            RulePlace::try_from(Place { side, beside })
+        };
+        assert_eq!(place(Side::First, None), Ok(RulePlace::First));
+        let slip = place(Side::First, Some("ssh")).unwrap_err();
+        assert!(slip.contains("`before ssh`"), "{slip}");
     }
 }

@@ -124,6 +124,14 @@ pub fn file_with_rule(sources: &SourceSet, name: &str) -> Option<FileId> {
         .map(|(file, _)| file)
 }
 
+/// The names of all rules in the files, as far as these can be read.
+pub fn rule_names(sources: &SourceSet) -> Vec<Arc<str>> {
+    let blocks = sources
+        .iter()
+        .filter_map(|(_, source)| parsed(source.text()).ok());
+    blocks.flatten().filter_map(|block| block.name).collect()
+}
+
 const fn rank(layer: Option<&Layer>) -> u8 {
     match layer {
         Some(Layer::Timed) => 4,
