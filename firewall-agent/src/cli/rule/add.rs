@@ -1,13 +1,11 @@
 //! `fwctl rule add`.
 
-use std::path::PathBuf;
-
 use clap::ArgGroup;
 
-use super::said::Said;
+use super::new::New;
 use crate::{
-    cli::{CliError, editing::Editing, span::Span},
-    control::protocol::{Edit, NewRule, RulePlace},
+    cli::{CliError, editing::Editing},
+    control::protocol::{Edit, RulePlace},
 };
 
 const EXAMPLES: &str = "\
@@ -31,40 +29,26 @@ pub(crate) struct Add {
     /// Its name, unique in the policy.
     name: String,
     #[command(flatten)]
-    said: Said,
-    /// The policy file to write it to; by default that of this host's last layer.
-    #[arg(long, value_name = "FILE", conflicts_with = "lasts")]
-    file: Option<PathBuf>,
+    new: New,
     /// Write it directly before this rule, and not behind the last one.
     #[arg(long, value_name = "RULE")]
     place_before: Option<String>,
     /// Write it directly behind this rule.
     #[arg(long, value_name = "RULE")]
     place_after: Option<String>,
-    /// How long it is to hold (90s, 30m, 2h, 1d); without, for good. It ends by itself, with the flows it has let in.
-    #[arg(long = "for", id = "lasts", value_name = "TIME")]
-    lasts: Option<Span>,
-    /// Why; kept with the revision.
-    #[arg(short = 'm', long, value_name = "TEXT")]
-    why: Option<String>,
 }
 
 impl Editing for Add {
     fn why(&self) -> Option<&String> {
-        self.why.as_ref()
+        self.new.why.as_ref()
     }
 
     fn edits(self) -> Result<Vec<Edit>, CliError> {
-        Ok(vec![Edit::RuleAdd(Box::new(NewRule {
-            rule: self.said.draft(self.name),
-            file: self.file,
-            place: match (self.place_before, self.place_after) {
-                (Some(rule), _) => RulePlace::Before(rule),
-                (None, Some(rule)) => RulePlace::After(rule),
-                (None, None) => RulePlace::End,
-            },
-            why: None,
-            seconds: self.lasts.map(Span::seconds),
-        }))])
+        let place = match (self.place_before, self.place_after) {
+            (Some(rule), _) => RulePlace::Before(rule),
+            (None, Some(rule)) => RulePlace::After(rule),
+            (None, None) => RulePlace::End,
+        };
+        Ok(vec![self.new.edit(self.name, place)])
     }
 }

@@ -1,11 +1,9 @@
 //! `fwctl rule insert`.
 
-use std::path::PathBuf;
-
-use super::{place::Place, said::Said};
+use super::{new::New, place::Place};
 use crate::{
-    cli::{CliError, editing::Editing, span::Span},
-    control::protocol::{Edit, NewRule},
+    cli::{CliError, editing::Editing},
+    control::protocol::Edit,
 };
 
 const EXAMPLES: &str = "\
@@ -25,30 +23,16 @@ pub(crate) struct Insert {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    said: Said,
-    /// The policy file to write it to.
-    #[arg(long, value_name = "FILE", conflicts_with = "lasts")]
-    file: Option<PathBuf>,
-    /// How long it is to hold (90s, 30m, 2h, 1d); without, for good. It then stands in none of the policy files.
-    #[arg(long = "for", id = "lasts", value_name = "TIME")]
-    lasts: Option<Span>,
-    /// Why; kept with the revision.
-    #[arg(short = 'm', long, value_name = "TEXT")]
-    why: Option<String>,
+    new: New,
 }
 
 impl Editing for Insert {
     fn why(&self) -> Option<&String> {
-        self.why.as_ref()
+        self.new.why.as_ref()
     }
 
     fn edits(self) -> Result<Vec<Edit>, CliError> {
-        Ok(vec![Edit::RuleAdd(Box::new(NewRule {
-            rule: self.said.draft(self.name),
-            file: self.file,
-            place: self.place.try_into().map_err(CliError::Usage)?,
-            why: None,
-            seconds: self.lasts.map(Span::seconds),
-        }))])
+        let place = self.place.try_into().map_err(CliError::Usage)?;
+        Ok(vec![self.new.edit(self.name, place)])
     }
 }

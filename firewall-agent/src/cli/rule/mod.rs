@@ -5,6 +5,7 @@ mod delete;
 mod insert;
 mod list;
 mod r#move;
+mod new;
 mod place;
 mod replace;
 mod said;
