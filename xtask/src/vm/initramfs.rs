@@ -33,7 +33,9 @@ pub(super) fn build() -> Result<PathBuf> {
     if directory.exists() {
         fs::remove_dir_all(&directory)?;
     }
-    for folder in ["bin", "dev", "etc", "modules", "proc", "run", "sys", "tmp", "var"] {
+    for folder in [
+        "bin", "dev", "etc", "mnt", "modules", "proc", "run", "sys", "tmp", "var",
+    ] {
         fs::create_dir_all(directory.join(folder))?;
     }
     let mut root = Root {
