@@ -58,7 +58,7 @@ impl Screen {
                 ('h', "?25") => self.hides_cursor = false,
                 // 39 and 49 take colour back, and stand in plain pictures too.
                 ('m', _) => {
-                    self.has_colour |= numbers.any(|number| matches!(number, 30..=38 | 40..=48 | 90..))
+                    self.has_colour |= numbers.any(|number| matches!(number, 30..=38 | 40..=48 | 90..));
                 }
                 _ => {}
             }
