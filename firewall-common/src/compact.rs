@@ -38,9 +38,8 @@ pub enum Root {
     SourcePort = 4,
 }
 
-/// Number of roots that there is room for: a power of two, so that a mask bounds an index.
-pub const ROOTS: usize = 8;
-const ALL_ROOTS: usize = ROOTS * ROOT_ENTRIES;
+/// Number of [`Root`]s.
+pub const ROOTS: usize = 5;
 
 /// What belongs to the chain as a whole: the first block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -66,7 +65,7 @@ pub struct CompactHead {
 pub struct CompactChain {
     /// What belongs to the whole.
     pub head: CompactHead,
-    /// By [`Root`]; the last three are spare. Lower half: number of the first interval that a key may lie in; upper half: how many there are.
+    /// By [`Root`]. Lower half: number of the first interval that a key may lie in; upper half: how many there are.
     pub roots: [[u32; ROOT_ENTRIES]; ROOTS],
     /// The first key of each interval.
     pub starts: [u32; MOST_INTERVALS],
@@ -79,7 +78,6 @@ pub const COMPACT_BLOCKS: u32 = (size_of::<CompactChain>() / BLOCK_BYTES) as u32
 
 const _: () = assert!(size_of::<CompactHead>() == BLOCK_BYTES);
 const _: () = assert!(size_of::<CompactChain>().is_multiple_of(BLOCK_BYTES));
-const _: () = assert!(ALL_ROOTS.is_power_of_two() && (Root::SourcePort as usize) < ROOTS);
 const _: () = assert!(MOST_INTERVALS.is_power_of_two() && MOST_INTERVALS <= 1 << 16);
 
 /// What a packet is looked up by.
@@ -136,7 +134,7 @@ impl CompactChain {
         const LAST: u32 = MOST_INTERVALS as u32 - 1;
         let place = root * ROOT_ENTRIES as u32 + place;
         let roots = self.roots.as_flattened();
-        let entry = reloaded(roots.get(masked::<{ ALL_ROOTS as u32 - 1 }>(place as usize))?);
+        let entry = reloaded(roots.get(place as usize)?);
         let (mut at, mut left) = (entry & 0xffff, entry >> 16);
         let mut halvings = 0;
         while left > 1 && halvings < MOST_HALVINGS {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 use anyhow::{Context, Result, bail};
 use firewall_agent::{compile::compile, dataplane::SlotImage, prefix_set::Members};
 use firewall_common::{
+    abi::names,
     address::Family,
     counters::Hook,
     verdict::Verdict,
@@ -34,6 +35,8 @@ const LOGGED: u32 = 100;
 const DEFAULT_COUNTERS: u16 = 3;
 /// Room above what a path takes, in percent.
 const SLACK_PERCENT: u64 = 5;
+/// Likewise, where buckets are searched: which of their ways hold what depends on the secret of the hash.
+const SEARCH_SLACK_PERCENT: u64 = 20;
 
 /// A packet of a kind, and its way.
 #[derive(Debug)]
@@ -177,7 +180,12 @@ const fn family_name(family: Family) -> &'static str {
 #[must_use]
 pub fn limits_text(paths: &[Path]) -> String {
     paths.iter().fold(String::new(), |mut text, path| {
-        let most = path.walk.instructions * (100 + SLACK_PERCENT) / 100;
+        let slack = if path.walk.lines.contains_key(names::HALF_FLOWS) {
+            SEARCH_SLACK_PERCENT
+        } else {
+            SLACK_PERCENT
+        };
+        let most = path.walk.instructions * (100 + slack) / 100;
         let _ = writeln!(text, "{most} {}", path.name);
         text
     })

@@ -129,6 +129,20 @@ fn row(entries: &[Entry], pick: fn(&Entry) -> &Condition, key: u32) -> u128 {
         .fold(0, |row, (bit, entry)| row | u128::from(matches(entry)) << bit)
 }
 
+/// The lowest key of a protocol's services.
+const fn service(protocol: u8) -> u32 {
+    (protocol as u32) << 16
+}
+
+/// A dimension of the compact form.
+struct Dimension<'a> {
+    condition: fn(&Entry) -> &Condition,
+    /// Its roots, and the lowest key of each.
+    roots: &'a [(Root, u32)],
+    /// Bits of a key below those that a root goes by.
+    bits: u32,
+}
+
 /// `None` where there are too many intervals.
 fn chain(entries: &[Entry]) -> Option<Box<CompactChain>> {
     let mut chain = Box::new(CompactChain::zeroed());
@@ -138,28 +152,36 @@ fn chain(entries: &[Entry]) -> Option<Box<CompactChain>> {
         ..CompactHead::zeroed()
     };
     let mut used = 0;
-    let service = |number: u8| u32::from(number) << 16;
-    let dimensions: [(fn(&Entry) -> &Condition, &[(Root, u32)], u32); 4] = [
-        (|entry| &entry.source, &[(Root::Source, 0)], ADDRESS_BITS),
-        (
-            |entry| &entry.destination,
-            &[(Root::Destination, 0)],
-            ADDRESS_BITS,
-        ),
-        (
-            |entry| &entry.service,
-            &[
+    let dimensions = [
+        Dimension {
+            condition: |entry| &entry.source,
+            roots: &[(Root::Source, 0)],
+            bits: ADDRESS_BITS,
+        },
+        Dimension {
+            condition: |entry| &entry.destination,
+            roots: &[(Root::Destination, 0)],
+            bits: ADDRESS_BITS,
+        },
+        Dimension {
+            condition: |entry| &entry.service,
+            roots: &[
                 (Root::Tcp, service(protocol::TCP)),
                 (Root::Udp, service(protocol::UDP)),
             ],
-            PORT_BITS,
-        ),
-        (|entry| &entry.source_port, &[(Root::SourcePort, 0)], PORT_BITS),
+            bits: PORT_BITS,
+        },
+        Dimension {
+            condition: |entry| &entry.source_port,
+            roots: &[(Root::SourcePort, 0)],
+            bits: PORT_BITS,
+        },
     ];
-    for (pick, roots, bits) in dimensions {
-        let intervals = Intervals::new(entries, pick);
-        for (root, from) in roots {
-            fill(&mut chain.roots[*root as usize], &intervals, used, *from, bits)?;
+    for dimension in dimensions {
+        let intervals = Intervals::new(entries, dimension.condition);
+        for (root, from) in dimension.roots {
+            let root = &mut chain.roots[*root as usize];
+            fill(root, &intervals, used, *from, dimension.bits)?;
         }
         for (start, row) in intervals.starts.iter().zip(&intervals.rows) {
             *chain.starts.get_mut(used)? = *start;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     agent::Agent,
-    change::no_such_rule_among,
+    change::{no_such_rule, no_such_rule_among},
     commit::Occasion,
     intent::not_begun,
     lists::{add_lines, delete_lines},

@@ -480,14 +480,11 @@ mod tests {
         assert!(!draft.text.contains("\"icmp/3/1\""), "no rule would let it in");
         // Whoever takes the `#` away from the rules has a policy, too.
         let keys = ["# [[rule]]", "# name = ", "# allow = ", "# from = "];
-        let opened: String = draft
-            .text
-            .lines()
-            .map(|line| {
-                let is_rule = keys.iter().any(|key| line.starts_with(key));
-                format!("{}\n", if is_rule { &line[2..] } else { line })
-            })
-            .collect();
+        let lines = draft.text.lines().map(|line| {
+            let is_rule = keys.iter().any(|key| line.starts_with(key));
+            if is_rule { &line[2..] } else { line }
+        });
+        let opened = lines.collect::<Vec<_>>().join("\n");
         assert!(
             opened.contains("\nallow = \"ping\"") && checks(&opened),
             "{opened}"

@@ -72,13 +72,13 @@ impl Machine<'_> {
         registers[10] = stack + STACK_BYTES as u64;
         let mut at = start;
         loop {
-            let instruction = code.get(at).context("the program runs off its end")?;
+            let instruction = *code.get(at).context("the program runs off its end")?;
             self.instructions += 1;
             *self.executed.entry(at).or_insert(0) += 1;
             ensure!(self.instructions < MOST_INSTRUCTIONS, "the program does not end");
             match instruction.code & 7 {
                 0 => {
-                    let high = code.get(at + 1).context("half an instruction")?;
+                    let high = *code.get(at + 1).context("half an instruction")?;
                     registers[destination(instruction)] = self.wide(instruction, high, at)?;
                     at += 2;
                 }
@@ -124,7 +124,7 @@ impl Machine<'_> {
     }
 
     /// A constant of 64 bits.
-    fn wide(&self, low: &bpf_insn, high: &bpf_insn, at: usize) -> Result<u64> {
+    fn wide(&self, low: bpf_insn, high: bpf_insn, at: usize) -> Result<u64> {
         let number = low.imm.cast_unsigned();
         Ok(match low.src_reg() {
             PSEUDO_MAP => MAP_MARK | u64::from(number),
@@ -142,7 +142,7 @@ impl Machine<'_> {
     }
 
     /// A store of a register, or one that the kernel does in one go.
-    fn store(&mut self, registers: &mut Registers, instruction: &bpf_insn) -> Result<()> {
+    fn store(&mut self, registers: &mut Registers, instruction: bpf_insn) -> Result<()> {
         let address = registers[destination(instruction)].wrapping_add(offset(instruction));
         let value = registers[source(instruction)];
         let bytes = size(instruction);
@@ -178,7 +178,7 @@ impl Machine<'_> {
         &mut self,
         code: &[bpf_insn],
         registers: &mut Registers,
-        instruction: &bpf_insn,
+        instruction: bpf_insn,
         at: usize,
         depth: u32,
     ) -> Result<Option<End>> {
@@ -245,19 +245,19 @@ impl Machine<'_> {
     }
 }
 
-fn destination(instruction: &bpf_insn) -> usize {
+fn destination(instruction: bpf_insn) -> usize {
     instruction.dst_reg().into()
 }
 
-fn source(instruction: &bpf_insn) -> usize {
+fn source(instruction: bpf_insn) -> usize {
     instruction.src_reg().into()
 }
 
-fn offset(instruction: &bpf_insn) -> u64 {
+fn offset(instruction: bpf_insn) -> u64 {
     i64::from(instruction.off).cast_unsigned()
 }
 
-fn immediate(instruction: &bpf_insn) -> u64 {
+fn immediate(instruction: bpf_insn) -> u64 {
     i64::from(instruction.imm).cast_unsigned()
 }
 
@@ -267,7 +267,7 @@ const fn low(value: u64) -> u32 {
 }
 
 /// Bytes that a load or store takes.
-const fn size(instruction: &bpf_insn) -> u64 {
+const fn size(instruction: bpf_insn) -> u64 {
     match instruction.code & 0x18 {
         0x00 => 4,
         0x08 => 2,
@@ -277,7 +277,7 @@ const fn size(instruction: &bpf_insn) -> u64 {
 }
 
 /// The second operand.
-fn operand(registers: &Registers, instruction: &bpf_insn) -> u64 {
+fn operand(registers: &Registers, instruction: bpf_insn) -> u64 {
     if instruction.code & 8 == 0 {
         immediate(instruction)
     } else {
@@ -285,7 +285,7 @@ fn operand(registers: &Registers, instruction: &bpf_insn) -> u64 {
     }
 }
 
-fn calculate(registers: &mut Registers, instruction: &bpf_insn) -> Result<()> {
+fn calculate(registers: &mut Registers, instruction: bpf_insn) -> Result<()> {
     let is_wide = instruction.code & 7 == 7;
     let place = destination(instruction);
     if instruction.code & 0xf0 == 0xd0 {
@@ -348,7 +348,7 @@ fn narrow_result(operation: u8, left: u32, right: u32) -> Result<u32> {
 }
 
 /// To big-endian, or to little-endian, which cuts only.
-const fn swapped(value: u64, instruction: &bpf_insn) -> u64 {
+const fn swapped(value: u64, instruction: bpf_insn) -> u64 {
     let bits = instruction.imm.cast_unsigned();
     let cut = if bits == 64 {
         value
@@ -363,7 +363,7 @@ const fn swapped(value: u64, instruction: &bpf_insn) -> u64 {
 }
 
 /// Whether a jump is taken.
-fn jumps(registers: &Registers, instruction: &bpf_insn) -> Result<bool> {
+fn jumps(registers: &Registers, instruction: bpf_insn) -> Result<bool> {
     if instruction.code == 0x05 {
         return Ok(true);
     }
@@ -467,9 +467,9 @@ mod tests {
     #[test]
     fn bytes_are_swapped() {
         let swap = instruction(0xdc, 0, 0, 0, 16);
-        assert_eq!(swapped(0xabcd_1234, &swap), 0x3412);
+        assert_eq!(swapped(0xabcd_1234, swap), 0x3412);
         let cut = instruction(0xd4, 0, 0, 0, 16);
-        assert_eq!(swapped(0xabcd_1234, &cut), 0x1234);
+        assert_eq!(swapped(0xabcd_1234, cut), 0x1234);
     }
 
     #[test]

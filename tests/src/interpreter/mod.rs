@@ -180,7 +180,9 @@ impl Interpreter {
 
 /// The program at an index of a program array.
 fn program(map: &str, index: u32) -> Result<String> {
-    let (of_slots, shared): (&[(&str, u32)], &[(&str, u32)]) = match map {
+    /// Names and places.
+    type Programs = &'static [(&'static str, u32)];
+    let (of_slots, shared): (Programs, Programs) = match map {
         names::XDP_SLOTS => (&XDP_SLOT_PROGRAMS, &XDP_SHARED_PROGRAMS),
         names::TC_SLOTS => (&TC_SLOT_PROGRAMS, &TC_SHARED_PROGRAMS),
         other => bail!("a tail call by {other}"),
