@@ -4,6 +4,7 @@ use super::{
     Agent, CliError, expect_response,
     output::{Exit, Output},
     plan::difference,
+    words::revision,
 };
 use crate::control::protocol::Request;
 
@@ -12,8 +13,10 @@ use crate::control::protocol::Request;
 #[command(after_help = "Example:\n  fwctl diff 3 5")]
 pub(super) struct Diff {
     /// The older revision.
+    #[arg(value_parser = revision)]
     from: u64,
     /// The newer revision.
+    #[arg(value_parser = revision)]
     to: u64,
 }
 

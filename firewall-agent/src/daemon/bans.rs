@@ -274,12 +274,14 @@ impl Agent {
 
     /// Nobody bans himself, who manages this host, or the host.
     fn refuse_own(&self, prefix: IpNet, operator: Option<IpAddr>) -> Result<(), Failure> {
+        let hint = if prefix.prefix_len() == prefix.max_prefix_len() {
+            "nothing was changed"
+        } else {
+            "nothing was changed; ban a narrower prefix that leaves it out"
+        };
         let refused = |whom: String| {
-            Err(Failure::new(
-                FailureKind::Conflict,
-                format!("{} is not banned: it {whom}", short(prefix)),
-            )
-            .hint("nothing was changed; ban a narrower prefix that leaves it out"))
+            let message = format!("{} is not banned: it {whom}", short(prefix));
+            Err(Failure::new(FailureKind::Conflict, message).hint(hint))
         };
         let has = |address: IpAddr| prefix.contains(&address.to_canonical());
         if let Some(operator) = operator.filter(|operator| has(*operator)) {

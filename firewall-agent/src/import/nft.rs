@@ -109,6 +109,24 @@ fn key(object: &Value, name: &str) -> Key {
     (text("family"), text("table"), text(name))
 }
 
+/// What a map of connection states comes to here.
+const STATES: &str = "replies of live flows and the ICMP errors that belong to them pass without a rule, and packets in \
+    mid-connection without a flow are dropped without one";
+
+/// Whether a verdict map is of connection states, and says of each what holds here without a rule.
+fn is_of_states(map: &Value) -> bool {
+    let elements = map["data"]["set"].as_array();
+    let holds = |element: &Value| {
+        let (state, verdict) = (element[0].as_str(), &element[1]);
+        match state {
+            Some("established" | "related") => verdict.get("accept").is_some(),
+            Some("invalid") => verdict.get("drop").is_some(),
+            _ => false,
+        }
+    };
+    map["key"]["ct"]["key"] == "state" && elements.is_some_and(|elements| elements.iter().all(holds))
+}
+
 fn understand(
     rule: &Value,
     base: Base,
@@ -142,6 +160,7 @@ fn understand(
                 }
             }
             "counter" => {}
+            "vmap" if is_of_states(value) => return Ok(Understood::Implied(STATES)),
             "log" => conditions.notes.push(
                 "its `log` is left out: say log = \"5/s\" for at most five events in a second".to_owned(),
             ),

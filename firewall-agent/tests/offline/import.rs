@@ -47,7 +47,11 @@ const NFT: &str = r#"{"nftables": [
  {"limit": {"rate": 5, "per": "minute"}}, {"accept": null}]}},
 {"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 7, "expr": [
  {"match": {"op": "==", "left": {"payload": {"protocol": "icmpv6", "field": "type"}}, "right": {"set": ["echo-request"]}}}, {"accept": null}]}},
-{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 8, "expr": [{"jump": {"target": "services"}}]}}
+{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 8, "expr": [{"jump": {"target": "services"}}]}},
+{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 10, "expr": [
+ {"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [["established", {"accept": null}], ["related", {"accept": null}], ["invalid", {"drop": null}]]}}}]}},
+{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 11, "expr": [
+ {"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [["new", {"accept": null}]]}}}]}}
 ]}"#;
 
 struct Done {
@@ -157,7 +161,12 @@ fn nft_means_the_same() {
     assert_eq!(done.ended.code, Some(1), "{:?}", done.ended);
     assert_eq!(
         left_out(&done),
-        ["inet filter input handle 6", "inet filter input handle 8"]
+        [
+            "inet filter input handle 6",
+            "inet filter input handle 8",
+            "inet filter input handle 11"
+        ],
+        "the verdict map of states that pass anyhow is not among them"
     );
     let check = fwctl(&format!("check {}", done.policy.display()));
     assert_eq!(check.code, Some(0), "{check:?}");

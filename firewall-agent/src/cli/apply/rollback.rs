@@ -5,6 +5,7 @@ use crate::{
     cli::{
         Agent, CliError, expect_response,
         output::{Exit, Output},
+        words::revision,
     },
     control::protocol::{self, Request},
 };
@@ -21,6 +22,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Rollback {
     /// The revision; `fwctl history` shows them.
+    #[arg(value_parser = revision)]
     revision: u64,
     #[command(flatten)]
     window: Window,

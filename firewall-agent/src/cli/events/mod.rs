@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use super::{
     Agent, CliError,
     output::{Exit, Output, Tone, plural, write},
-    reader::end_with_reader,
+    reader::{end_with_reader, tell},
     words::{network, reason},
 };
 use crate::control::protocol::{EventFilter, EventInfo, Events as Batch, Request, Response};
@@ -109,6 +109,9 @@ impl Events {
         }
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut batch = batch(agent.ask(request)?)?;
+        if batch.events.is_empty() && !self.follow && !output.is_json() {
+            tell("no packet that was logged is like that\n");
+        }
         loop {
             left = show(output, &batch, left)?;
             if !self.follow || left == 0 {
