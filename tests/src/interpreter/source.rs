@@ -96,7 +96,7 @@ mod tests {
     fn strings_end_with_a_zero() {
         let mut btf = vec![0; 24];
         btf[HEADER_LENGTH] = 24;
-        btf[STRINGS_LENGTH] = 7;
+        btf[STRINGS_LENGTH] = 6;
         btf.extend(*b"\0ab\0cd");
         let strings = Strings::of(&btf).unwrap();
         assert_eq!(
