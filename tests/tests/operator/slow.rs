@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::UdpSocket,
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Stdio},
     thread::{scope, sleep},
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use std::{
 
 use firewall_tests::wait::wait_until;
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{SigHandler, Signal, kill, signal},
     unistd::Pid,
 };
 use serde_json::Value;
@@ -41,6 +41,14 @@ impl Slow {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        // A suite that a shell has put into the background has interrupts ignored, and hands that on.
+        // SAFETY: sets a disposition, which is all that the child does before it becomes the command.
+        unsafe {
+            command.pre_exec(|| {
+                signal(Signal::SIGINT, SigHandler::SigDfl)?;
+                Ok(())
+            });
+        }
         Self(command.spawn().expect("it runs"))
     }
 
