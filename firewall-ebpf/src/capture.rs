@@ -60,26 +60,27 @@ pub(crate) fn capture<C: HookContext>(context: &C) -> C::Action {
     C::DROP
 }
 
-/// Shows the packet to a viewer that wants it.
+/// Shows the packet to a viewer that looks now and wants it: the one that has the program run may be the other.
 #[inline(always)]
 fn show<C: HookContext>(context: &C, viewer: Viewer, ring: &RingBuf, cause: Cause, interface: u32) {
-    let (Some(now_ticks), Some(settings)) = (looks(viewer), CAPTURE.get_ptr_mut(viewer as u32)) else {
+    // One check after the other: kernel 6.1 refuses what LLVM makes of a time that may be none, a copy of a register that
+    // was never written.
+    let Some(control) = CONTROL.get(0) else {
+        return;
+    };
+    let now_ticks = clock::now_ticks(control);
+    // SAFETY: lies in the control record; the agent may write it at any time.
+    let until = unsafe { core::ptr::read_volatile(&raw const control.viewer_until_ticks[viewer as usize]) };
+    if !is_capturing(until, now_ticks) {
+        return;
+    }
+    let Some(settings) = CAPTURE.get_ptr_mut(viewer as u32) else {
         return;
     };
     // SAFETY: a map value, checked for null.
     if unsafe { (*settings).takes(&cause, C::HOOK, interface) } {
         hand_on(context, viewer, ring, settings, now_ticks, cause, interface);
     }
-}
-
-/// The time in ticks, where a viewer looks now: the one that has the program run may be the other.
-#[inline(always)]
-fn looks(viewer: Viewer) -> Option<u32> {
-    let control = CONTROL.get(0)?;
-    let now_ticks = clock::now_ticks(control);
-    // SAFETY: lies in the control record; the agent may write it at any time.
-    let until = unsafe { core::ptr::read_volatile(&raw const control.viewer_until_ticks[viewer as usize]) };
-    is_capturing(until, now_ticks).then_some(now_ticks)
 }
 
 #[inline(always)]
