@@ -1,5 +1,7 @@
 //! `fwctl events`: packets that were logged.
 
+use std::io::{self, IsTerminal};
+
 use clap::ValueEnum;
 use ipnet::IpNet;
 
@@ -109,7 +111,8 @@ impl Events {
         }
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut batch = batch(agent.ask(request)?)?;
-        if batch.events.is_empty() && !self.follow && !output.is_json() {
+        // A script counts lines; a person sees none, and wonders.
+        if batch.events.is_empty() && !self.follow && io::stdout().is_terminal() {
             tell("no packet that was logged is like that\n");
         }
         loop {
