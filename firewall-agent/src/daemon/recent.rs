@@ -106,23 +106,13 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::control::protocol;
 
     fn event(reason: &str, verdict: &str) -> EventInfo {
         EventInfo {
-            at: Timestamp::UNIX_EPOCH,
-            direction: "in".to_owned(),
-            interface: "eth0".to_owned(),
             verdict: verdict.to_owned(),
             reason: reason.to_owned(),
-            rule: None,
-            protocol: Some("tcp".to_owned()),
-            source: "192.0.2.1".parse().ok(),
-            source_port: Some(4711),
-            destination: "198.51.100.7".parse().ok(),
-            destination_port: Some(22),
-            icmp: None,
-            length: 60,
-            packet: String::new(),
+            ..protocol::event::tests::event()
         }
     }
 
