@@ -1,8 +1,8 @@
 //! The demonstration's table.
 
-use std::time::Instant;
+use std::{fmt, time::Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use comfy_table::{Cell, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 
 /// One thing tried.
@@ -71,6 +71,16 @@ impl Row {
     }
 }
 
+impl fmt::Display for Row {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {} (expected: {})", self.tried, self.seen, self.expected)?;
+        if self.decision.text.is_empty() {
+            return Ok(());
+        }
+        write!(out, ", decided by {}", self.decision.text)
+    }
+}
+
 /// The rows so far, in sections.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -96,10 +106,7 @@ impl Report {
     /// Adds a row to the section begun last.
     pub(crate) fn add(&mut self, row: Row) {
         if !row.is_as_expected() {
-            println!(
-                "lab: not as expected: {}: {}, {}",
-                row.tried, row.seen, row.decision.text
-            );
+            println!("lab: not as expected: {row}");
         }
         match self.sections.last_mut() {
             Some((_, rows)) => rows.push(row),
@@ -107,14 +114,21 @@ impl Report {
         }
     }
 
-    /// Prints the table; an error if a row is not as expected.
+    /// Prints the table; an error that names them if rows are not as expected.
     pub(crate) fn finish(self) -> Result<()> {
         println!("{}", self.table());
         let rows = || self.sections.iter().flat_map(|(_, rows)| rows);
-        let wrong = rows().filter(|row| !row.is_as_expected()).count();
-        if wrong > 0 {
-            bail!("{wrong} of {} rows are not as expected", rows().count());
-        }
+        let wrong: Vec<String> = rows()
+            .filter(|row| !row.is_as_expected())
+            .map(Row::to_string)
+            .collect();
+        ensure!(
+            wrong.is_empty(),
+            "{} of {} rows are not as expected:\n{}",
+            wrong.len(),
+            rows().count(),
+            wrong.join("\n")
+        );
         println!("all {} rows are as expected", rows().count());
         Ok(())
     }
@@ -154,7 +168,7 @@ mod tests {
         assert_eq!(report.table().to_string().matches("WRONG").count(), 1);
         assert_eq!(
             report.finish().unwrap_err().to_string(),
-            "1 of 2 rows are not as expected"
+            "1 of 2 rows are not as expected:\nb: reached (expected: silence)"
         );
     }
 
@@ -166,7 +180,7 @@ mod tests {
         report.add(row.decided(Decision::new("ssh: 0", false)));
         assert_eq!(
             report.finish().unwrap_err().to_string(),
-            "1 of 2 rows are not as expected"
+            "1 of 2 rows are not as expected:\na: silence (expected: silence), decided by ssh: 0"
         );
     }
 
@@ -181,7 +195,7 @@ mod tests {
         assert!(report.table().to_string().contains("no such host"));
         assert_eq!(
             report.finish().unwrap_err().to_string(),
-            "1 of 2 rows are not as expected"
+            "1 of 2 rows are not as expected:\nthe rest of this section: no such host (expected: tried)"
         );
     }
 

@@ -25,10 +25,10 @@ const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 /// Addresses in the block list.
 const LISTED: u32 = 1_000_000;
-/// Rules in front of the policy's own.
-const RULES: [u16; 3] = [0, 100, 1000];
-/// How many times better than nftables with as many rules.
-const TARGETS: [f64; 3] = [1.1, 1.2, 2.0];
+/// Rules in front of the policy's own, and how many times better than nftables with as many.
+const RULES: [(u16, f64); 3] = [(0, 1.1), (100, 1.2), (1000, 2.0)];
+/// The same for a first look.
+const FEW_RULES: [(u16, f64); 2] = [RULES[0], RULES[2]];
 const NFT: &str = "nftables, conntrack";
 const NOTHING: &str = "no firewall";
 const PASSING: &str = "native XDP that passes";
@@ -112,7 +112,8 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
 
 fn connections(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut servers = vec![Server::bare()?, Server::passing()?];
-    for rules in RULES {
+    let asked = bench.effort.either(&RULES[..], &FEW_RULES[..]);
+    for &(rules, _) in asked {
         eprintln!("  connections, {rules} rules");
         servers.push(Server::nft(rules)?);
         servers.push(Server::ours(rules)?);
@@ -135,7 +136,7 @@ fn connections(bench: &Bench, report: &mut Report) -> Result<()> {
         }
         Ok(rate)
     })?;
-    for ((place, rules), target) in RULES.into_iter().enumerate().zip(TARGETS) {
+    for (place, &(rules, target)) in asked.iter().enumerate() {
         let case = Case::new(format!("connections, {rules} rules"), Unit::PerSecond)
             .of_series("connections", rules.into())
             .ours(figures[3 + 2 * place].clone())
@@ -212,7 +213,8 @@ fn requests(bench: &Bench, report: &mut Report) -> Result<()> {
         Nginx::start(&servers[1].pair, "passing")?,
         Nginx::start(&servers[2].pair, "ours")?,
     ];
-    let figures = take_turns(bench.effort.rounds, &[0, 1, 2], |place: usize| {
+    let rounds = bench.effort.either(bench.effort.rounds, 3);
+    let figures = take_turns(rounds, &[0, 1, 2], |place: usize| {
         let mut wrk = servers[place].pair.client.command("wrk");
         let load = [
             "--threads",

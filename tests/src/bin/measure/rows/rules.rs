@@ -63,6 +63,9 @@ impl Tools {
 pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut tools = Tools::new(&bench.object)?;
     for shape in Shape::LIKE_CLASSBENCH {
+        if shape != Shape::Acl && bench.effort.quick {
+            continue;
+        }
         for is_v4 in [true, false] {
             let mut ten = None;
             for (size, row) in SIZES {
