@@ -12,6 +12,9 @@ use crate::{
 
 /// The member that holds the suites which need the kernel and root.
 const KERNEL_TESTS: &str = "firewall-tests";
+/// The suite whose tests wait most of the time: for agents to start, for windows and bans to end. Each has network, mounts
+/// and pins of its own.
+const WAITING_SUITE: &str = "operator";
 
 /// Sets up, then runs every stage. What does not build ends the run; any other failure lets the rest go on, so that
 /// one run shows all there is to mend.
@@ -66,10 +69,20 @@ fn benches() -> Result<()> {
     Ok(process::run(&mut cargo)?)
 }
 
-/// One suite at a time, and one test at a time within it: they share the kernel and two cores.
+/// One suite at a time, and one test at a time within it: they share the kernel and two cores. Tests of
+/// [`WAITING_SUITE`] run in pairs.
 fn kernel_suite(suite: &str) -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--locked", "--test", suite, "--", "--test-threads", "1"]);
+    let threads = if suite == WAITING_SUITE { "2" } else { "1" };
+    cargo.args([
+        "test",
+        "--locked",
+        "--test",
+        suite,
+        "--",
+        "--test-threads",
+        threads,
+    ]);
     Ok(process::run(&mut cargo)?)
 }
 

@@ -86,6 +86,7 @@ impl Host {
         let (gateway4, gateway6) = self.gateways();
         let namespace = self.namespace();
         namespace.create()?;
+        at_once(namespace)?;
         let (host, router) = (namespace.name(), ROUTER.name());
         ROUTER.ip(&format!(
             "link add {} type veth peer name eth0 netns {host}",
@@ -107,6 +108,12 @@ impl Host {
     }
 }
 
+/// Lets addresses be used as soon as they are there. Until a link-local address has been probed for duplicates, for up to
+/// two seconds, a router asks for no neighbour (RFC 4862 5.4, net/ipv6/ndisc.c, `ndisc_send_ns`), and forwards nothing.
+fn at_once(namespace: Namespace) -> Result<()> {
+    namespace.sysctl("net.ipv6.conf.default.accept_dad=0")
+}
+
 fn ethtool(namespace: Namespace, link: &str) -> Result<()> {
     crate::process::output(namespace.command("ethtool").args(["-K", link, "gro", "on"]))?;
     Ok(())
@@ -115,6 +122,7 @@ fn ethtool(namespace: Namespace, link: &str) -> Result<()> {
 /// Makes all namespaces and joins them.
 pub(crate) fn up() -> Result<()> {
     ROUTER.create()?;
+    at_once(ROUTER)?;
     ROUTER.sysctl("net.ipv4.ip_forward=1")?;
     ROUTER.sysctl("net.ipv6.conf.all.forwarding=1")?;
     for host in HOSTS {

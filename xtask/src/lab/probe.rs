@@ -130,17 +130,16 @@ fn ping(from: Host, to: IpAddr) -> Result<Reach> {
     })
 }
 
-/// The first line that a server says by itself, as SSH does.
-pub(crate) fn greeting(from: Host, to: IpAddr, port: u16) -> Result<Option<String>> {
-    let address = SocketAddr::new(to, port);
-    from.namespace().run(|| {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-        let mut text = [0; 64];
-        let length = stream.read(&mut text).ok()?;
-        String::from_utf8_lossy(&text[..length])
-            .lines()
-            .next()
-            .map(str::to_owned)
-    })
+/// The first line that a server says by itself, as SSH does, or why there is none.
+pub(crate) fn greeting(from: Host, to: IpAddr, port: u16) -> Result<io::Result<String>> {
+    from.namespace().run(|| first_line(SocketAddr::new(to, port)))
+}
+
+fn first_line(of: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&of, PATIENCE)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut text = [0; 64];
+    let length = stream.read(&mut text)?;
+    let text = String::from_utf8_lossy(&text[..length]);
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }

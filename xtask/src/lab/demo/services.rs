@@ -99,10 +99,10 @@ fn redirect(lab: &Lab, address: IpAddr, firewalls: Firewalls) -> Result<Row> {
 fn ssh(host: Host, address: IpAddr, firewalls: Firewalls) -> Result<Row> {
     let (greeting, decision) =
         firewalls.let_pass(&[(host, "ssh")], || probe::greeting(ADMIN, address, 22))?;
-    let seen = if greeting.unwrap_or_default().starts_with("SSH-2.0-") {
-        "SSH greets"
-    } else {
-        "nothing"
+    let seen = match greeting {
+        Ok(text) if text.starts_with("SSH-2.0-") => "SSH greets".to_owned(),
+        Ok(text) => format!("{text:?}"),
+        Err(error) => error.to_string(),
     };
     let tried = format!("admin connects to {} {address} port 22", host.name);
     Ok(Row::new(tried, "SSH greets", seen).decided(decision))
