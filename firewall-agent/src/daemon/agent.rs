@@ -33,8 +33,8 @@ use crate::{
     diagnostic::SourceSet,
     settings::{Settings, SettingsSource},
     state::{
-        Actor, Cause, CounterNumbers, Head, History, IntentFile, Panic, PanicFile, PendingFile, Revisions,
-        StateDirectory,
+        Actor, Cause, CounterNumbers, Head, History, IntentFile, Panic, PanicFile, PauseFile, PendingFile,
+        Revisions, StateDirectory,
     },
 };
 
@@ -45,6 +45,7 @@ pub(super) struct Editor {
     pub(super) pending: PendingFile,
     pub(super) intent: IntentFile,
     pub(super) panic: PanicFile,
+    pub(super) pause: PauseFile,
     pub(super) history: History,
     /// Keeps other agents out of the directory.
     pub(super) _directory: StateDirectory,

@@ -17,7 +17,7 @@ use crate::{
     dataplane::{Bans, ClockReading, DataplaneError, ban_table},
     failpoint::Step,
     settings::{FailsafeSettings, network},
-    state::{Actor, Ban, BanChange, BanFile, Event, LONGEST, Moment, StateDirectory},
+    state::{Actor, Ban, BanFile, Event, LONGEST, Moment, StateDirectory, Unrecorded},
 };
 
 /// The bans and their file. Only who holds the editor changes them.
@@ -26,7 +26,7 @@ pub(super) struct BanBook {
     bans: Vec<Ban>,
     file: BanFile,
     /// The last change, and whether the history tells of it.
-    change: Option<BanChange>,
+    change: Option<Unrecorded>,
     is_recorded: bool,
 }
 
@@ -82,7 +82,7 @@ impl BanBook {
     /// Records the last change where that is to be done yet.
     fn record(&mut self, editor: &mut Editor) {
         if let Some(change) = self.change.as_ref().filter(|_| !self.is_recorded) {
-            self.is_recorded = editor.record_bans(change);
+            self.is_recorded = editor.record_kept(change);
         }
     }
 
@@ -232,7 +232,7 @@ impl Agent {
         // What could not be recorded before comes first.
         book.record(&mut editor);
         let is_for_the_record = occasion.is_some();
-        let led_here = occasion.map(|(event, by, why)| editor.ban_change(event, by, why, &changes));
+        let led_here = occasion.map(|(event, by, why)| editor.to_record(event, by, why, &changes));
         // One that has ended by itself ended when its entry says.
         let led_here = led_here.or_else(|| book.change.clone());
         let written = book.file.write(&bans, led_here.as_ref());

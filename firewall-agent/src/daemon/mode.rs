@@ -6,6 +6,7 @@ use std::{
 };
 
 use firewall_common::cell::Mode;
+use jiff::SignedDuration;
 
 use super::{
     agent::{Agent, Editor},
@@ -113,9 +114,17 @@ impl Agent {
         why: Option<&str>,
         mut notes: Vec<String>,
     ) -> Result<ModeChanged, Failure> {
-        self.kernel()
-            .set_mode(mode, length)
-            .map_err(|error| refused(&error))?;
+        let changes: Vec<String> = length.map(lasting).into_iter().collect();
+        let is_pause = matches!(event, Event::Pause | Event::PauseOff);
+        if is_pause {
+            notes.extend(editor.note_pause(event, by, why, &changes));
+        }
+        self.kernel().set_mode(mode, length).map_err(|error| {
+            if is_pause {
+                editor.clear_pause();
+            }
+            refused(&error)
+        })?;
         self.paused.store(mode == Mode::Pause, Ordering::Relaxed);
         let panic = (mode == Mode::Panic).then(|| Panic {
             since: calendar::now(),
@@ -123,7 +132,9 @@ impl Agent {
             why: why.map(str::to_owned),
         });
         notes.extend(self.note_panic(editor, panic));
-        editor.record_event(event, by, why, &[]);
+        if editor.record_event(event, by, why, &changes) && is_pause {
+            editor.clear_pause();
+        }
         self.follow_history(editor);
         let seconds = length.map(|length| length.as_secs());
         tracing::warn!(
@@ -181,6 +192,12 @@ impl Agent {
             Err(failure) => tracing::error!("{}", failure.message),
         }
     }
+}
+
+/// How long everything passes, for the history.
+fn lasting(length: Duration) -> String {
+    let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
+    format!("everything passes for {length:#}")
 }
 
 fn refused(error: &EnforceError) -> Failure {

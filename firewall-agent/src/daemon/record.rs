@@ -1,7 +1,12 @@
 //! What is written into the history, and when.
 
+use firewall_common::cell::Mode;
+
 use super::{agent::Editor, start::own_actor};
-use crate::state::{Actor, BanChange, Cause, Event, Manifest, Panic, Record, Revision};
+use crate::{
+    failpoint::Step,
+    state::{Actor, Cause, Event, Manifest, Panic, Record, Revision, Unrecorded},
+};
 
 /// Changes that an entry about no revision tells of.
 const MOST_CHANGES: usize = 100;
@@ -23,27 +28,52 @@ impl Editor {
     }
 
     /// Records something that is no revision.
-    pub(super) fn record_event(&mut self, event: Event, by: &Actor, why: Option<&str>, changes: &[String]) {
+    /// False where that cannot be done now.
+    pub(super) fn record_event(
+        &mut self,
+        event: Event,
+        by: &Actor,
+        why: Option<&str>,
+        changes: &[String],
+    ) -> bool {
         let record = self.record_of(event, by, why, changes);
-        self.append(record);
+        self.append(record)
     }
 
-    /// What is to be recorded of a change of bans, kept with them until it is.
-    pub(super) fn ban_change(
+    /// Notes a pause that is about to be made or ended. Says what comes of it where it cannot be noted: what the operator
+    /// wants is done all the same.
+    pub(super) fn note_pause(
         &self,
         event: Event,
         by: &Actor,
         why: Option<&str>,
         changes: &[String],
-    ) -> BanChange {
-        BanChange {
+    ) -> Option<String> {
+        let noted = self.pause.write(&self.to_record(event, by, why, changes));
+        Step::ModeNoted.done();
+        let error = noted.err()?;
+        tracing::error!(%error, "a pause is not noted before it is made");
+        Some(format!(
+            "the history would lack it, should the agent end now: {error}"
+        ))
+    }
+
+    /// What is to be recorded of a change, kept with it or noted before it.
+    pub(super) fn to_record(
+        &self,
+        event: Event,
+        by: &Actor,
+        why: Option<&str>,
+        changes: &[String],
+    ) -> Unrecorded {
+        Unrecorded {
             entry: self.history.head().number + 1,
             record: self.record_of(event, by, why, changes),
         }
     }
 
-    /// Records a change of bans; false where that cannot be done now.
-    pub(super) fn record_bans(&mut self, change: &BanChange) -> bool {
+    /// Records a change that was kept or noted; false where that cannot be done now.
+    pub(super) fn record_kept(&mut self, change: &Unrecorded) -> bool {
         self.append(change.record.clone())
     }
 
@@ -84,6 +114,37 @@ impl Editor {
                 self.record_event(Event::PanicOff, &own_actor(), Some(why), &[]);
             }
             _ => {}
+        }
+    }
+
+    /// The same for a pause and its end, which are noted before they are made. `mode` is what the kernel side was last
+    /// switched to, also where that has ended by itself. Says what has become of it.
+    pub(super) fn catch_up_pause(&mut self, mode: Mode) -> Option<String> {
+        let change = match self.pause.read() {
+            Ok(change) => change?,
+            Err(error) => return Some(format!("the history may lack a pause: {error}")),
+        };
+        let is_made = (mode == Mode::Pause) == (change.record.event == Event::Pause);
+        let is_recorded = self.history.tells(&change) || (is_made && self.record_kept(&change));
+        if is_recorded || !is_made {
+            self.clear_pause();
+        }
+        Some(format!(
+            "the agent ended while it made a change of {} ({}): {}",
+            change.record.by.describe(),
+            change.record.event.name(),
+            match (is_made, is_recorded) {
+                (true, true) => "the change was made, and is recorded",
+                (true, false) => "the change was made, and cannot be recorded yet",
+                (false, _) => "the change was not made",
+            }
+        ))
+    }
+
+    /// A pause is recorded, or was not made.
+    pub(super) fn clear_pause(&self) {
+        if let Err(error) = self.pause.clear() {
+            tracing::error!(%error, "the next start will look for a pause that is recorded");
         }
     }
 

@@ -20,8 +20,8 @@ use crate::{
     dataplane::{Adoption, Dataplane, DataplaneError, Repair},
     settings::Settings,
     state::{
-        Actor, Cause, CounterNumbers, Ends, History, IntentFile, Manifest, Numbering, PanicFile, PendingFile,
-        Recovered, Revision, Revisions, StateDirectory, StateError,
+        Actor, Cause, CounterNumbers, Ends, History, IntentFile, Manifest, Numbering, PanicFile, PauseFile,
+        PendingFile, Recovered, Revision, Revisions, StateDirectory, StateError,
     },
 };
 
@@ -124,6 +124,7 @@ impl Starter<'_> {
         let pending = PendingFile::new(&directory);
         let intent = IntentFile::new(&directory);
         let panic = PanicFile::new(&directory);
+        let pause = PauseFile::new(&directory);
         let (history, problems_of_history) = History::open(&directory)?;
         let waiting = pending.read().ok().flatten();
         let (revisions, mut recovered) = Revisions::open_with(
@@ -147,11 +148,13 @@ impl Starter<'_> {
             pending,
             intent,
             panic,
+            pause,
             history,
             _directory: directory,
         };
         editor.catch_up(recovered.revision.as_ref());
-        if let Some(note) = bans.catch_up(&mut editor) {
+        let pause = editor.catch_up_pause(self.kernel.last_mode());
+        for note in bans.catch_up(&mut editor).into_iter().chain(pause) {
             self.note(note);
         }
         Ok((editor, bans, recovered))

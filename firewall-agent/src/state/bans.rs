@@ -34,23 +34,13 @@ pub struct Ban {
     pub reason: Option<String>,
 }
 
-/// What has led to the bans of the file, for the history: an agent that ended in between has not recorded it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BanChange {
-    /// The number that the entry about it was to have; a later one, where it could not be recorded at once.
-    pub entry: u64,
-    /// What the entry says.
-    pub record: Record,
-}
-
 /// What the file holds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct KeptBans {
     /// The bans.
     pub bans: Vec<Ban>,
     /// The last change of them, as far as the file tells.
-    pub change: Option<BanChange>,
+    pub change: Option<Unrecorded>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -59,7 +49,7 @@ struct Content {
     format: u32,
     bans: Vec<Ban>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    change: Option<BanChange>,
+    change: Option<Unrecorded>,
 }
 
 /// The file of bans.
@@ -78,7 +68,7 @@ impl BanFile {
     }
 
     /// Writes the bans and what has led to them, durably.
-    pub fn write(&self, bans: &[Ban], change: Option<&BanChange>) -> Result<(), StateError> {
+    pub fn write(&self, bans: &[Ban], change: Option<&Unrecorded>) -> Result<(), StateError> {
         let content = Content {
             format: FORMAT,
             bans: bans.to_vec(),
@@ -127,7 +117,7 @@ mod tests {
             by: Actor::new(0, None),
             reason: Some("scans".into()),
         };
-        let change = BanChange {
+        let change = Unrecorded {
             entry: 3,
             record: Record::of(Event::Ban, Actor::new(0, None)),
         };

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Actor, BanChange, Cause, StateDirectory, StateError,
+    Actor, Cause, StateDirectory, StateError, Unrecorded,
     durable::{self, PRIVATE},
     manifest::sha256_hex,
 };
@@ -191,8 +191,7 @@ pub struct History {
     head: Head,
     bytes: u64,
     last_revision: Option<u64>,
-    /// The last entry about bans.
-    last_of_bans: Option<(u64, Record)>,
+    told: Told,
     /// Whether the last entry about panic says that it is on.
     tells_of_panic: bool,
     /// The first entry that was not cut off.
@@ -211,7 +210,7 @@ impl History {
             head: Head::default(),
             bytes: 0,
             last_revision: None,
-            last_of_bans: None,
+            told: Told::default(),
             tells_of_panic: false,
             first: 1,
         };
@@ -231,11 +230,10 @@ impl History {
         history.last_revision = revisions
             .filter(|(entry, _)| entry.record.event == Event::Revision)
             .find_map(|(entry, _)| entry.record.revision);
-        let entries = chain.entries.iter().rev();
-        history.last_of_bans = entries
-            .map(|(entry, _)| entry)
-            .find(|entry| is_of_bans(&entry.record))
-            .map(|entry| (entry.number, entry.record.clone()));
+        chain
+            .entries
+            .iter()
+            .for_each(|(entry, _)| history.told.note(entry));
         let mut events = chain.entries.iter().rev().map(|(entry, _)| entry.record.event);
         history.tells_of_panic = events.find_map(panic_by).unwrap_or_default();
         history.first = chain.cut.as_ref().map_or(1, |cut| cut.first);
@@ -276,10 +274,10 @@ impl History {
         self.last_revision
     }
 
-    /// Whether an entry tells of a change of bans, or did so before it was cut off.
+    /// Whether an entry tells of a change of bans or of a pause, or did so before it was cut off.
     #[must_use]
-    pub fn tells(&self, change: &BanChange) -> bool {
-        let told = self.last_of_bans.as_ref();
+    pub fn tells(&self, change: &Unrecorded) -> bool {
+        let told = self.told.about(change.record.event);
         self.first > change.entry
             || told.is_some_and(|(number, record)| *number >= change.entry && *record == change.record)
     }
@@ -322,9 +320,7 @@ impl History {
             self.last_revision = entry.record.revision;
         }
         self.tells_of_panic = panic_by(entry.record.event).unwrap_or(self.tells_of_panic);
-        if is_of_bans(&entry.record) {
-            self.last_of_bans = Some((entry.number, entry.record));
-        }
+        self.told.note(&entry);
         self.write_head()?;
         Step::HeadWritten.done();
         Ok(self.head.clone())
@@ -487,8 +483,30 @@ const fn panic_by(event: Event) -> Option<bool> {
     }
 }
 
-const fn is_of_bans(record: &Record) -> bool {
-    matches!(record.event, Event::Ban | Event::Unban)
+/// The last entries about what is kept or noted until it is recorded, with their numbers.
+#[derive(Debug, Default)]
+struct Told {
+    bans: Option<(u64, Record)>,
+    pause: Option<(u64, Record)>,
+}
+
+impl Told {
+    fn note(&mut self, entry: &Entry) {
+        let last = match entry.record.event {
+            Event::Ban | Event::Unban => &mut self.bans,
+            Event::Pause | Event::PauseOff => &mut self.pause,
+            _ => return,
+        };
+        *last = Some((entry.number, entry.record.clone()));
+    }
+
+    const fn about(&self, event: Event) -> Option<&(u64, Record)> {
+        match event {
+            Event::Ban | Event::Unban => self.bans.as_ref(),
+            Event::Pause | Event::PauseOff => self.pause.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<String, StateError> {

@@ -10,6 +10,7 @@
 //! STATE_DIR/history                         who changed what, each entry with the hash of the one before
 //! STATE_DIR/history.head                    number and hash of the last entry
 //! STATE_DIR/panic.json                      who has the host in panic, while it is
+//! STATE_DIR/pause.json                      a pause that is made or ended, until the history tells of it
 //! STATE_DIR/counters.json                   counter numbers by rule name
 //! STATE_DIR/bans.json                       bans, until they end
 //! STATE_DIR/timed-rules.toml                rules that end by themselves, until they do
@@ -31,11 +32,13 @@ mod manifest;
 mod moment;
 mod note;
 mod panic;
+mod pause;
 mod pending;
 mod revisions;
 mod ssh;
+mod unrecorded;
 
-pub use bans::{Ban, BanChange, BanFile, KeptBans};
+pub use bans::{Ban, BanFile, KeptBans};
 pub use counters::{CounterNumbers, Numbering};
 pub use directory::StateDirectory;
 pub use ends::Ends;
@@ -45,6 +48,8 @@ pub use intent::{IntendedWrite, Intent, IntentFile, Known};
 pub use manifest::{Actor, Cause, FileEntry, Manifest, sha256_hex};
 pub use moment::{LONGEST, Moment};
 pub use panic::{Panic, PanicFile};
+pub use pause::PauseFile;
 pub use pending::{Pending, PendingFile, Write};
 pub use revisions::{NewRevision, PolicyFile, Recovered, Revision, Revisions};
 pub use ssh::SshConnection;
+pub use unrecorded::Unrecorded;

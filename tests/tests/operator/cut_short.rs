@@ -1,7 +1,7 @@
 //! The agent is killed after each step of a change. With it dead the kernel enforces the old policy or the new one, and
 //! the next agent has kernel, files, revisions and history agree on one of them, and says which.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use firewall_agent::failpoint::Step;
 use nix::sys::signal::Signal;
@@ -440,6 +440,71 @@ fn bans_are_made_and_recorded_once_wherever_the_agent_dies() {
     subject.site.end(Signal::SIGKILL);
     subject.site.start();
     subject.site.said("history verify");
+}
+
+#[test]
+fn pauses_are_made_and_recorded_once_or_not_at_all() {
+    let mut subject = Subject::new();
+    let events = ["pause", "pause-off"];
+    let mut recorded = 0;
+    for (step, words, mode, event) in [
+        (Step::ModeNoted, "pause 10m -m because", "normal", None),
+        (Step::ModeSwitched, "pause 10m -m because", "pause", Some("pause")),
+        (Step::ModeNoted, "pause off -m because", "pause", None),
+        (
+            Step::ModeSwitched,
+            "pause off -m because",
+            "normal",
+            Some("pause-off"),
+        ),
+        (
+            Step::EntryAppended,
+            "pause 10m -m because",
+            "pause",
+            Some("pause"),
+        ),
+        (
+            Step::HeadWritten,
+            "pause off -m because",
+            "normal",
+            Some("pause-off"),
+        ),
+        // It ends by itself before another agent starts.
+        (Step::ModeSwitched, "pause 1s -m because", "normal", Some("pause")),
+    ] {
+        let when = format!("{step:?} of {words}");
+        subject.dies_at(step, words);
+        if words.starts_with("pause 1s") {
+            thread::sleep(Duration::from_millis(1200));
+        }
+        subject.site.start();
+        assert_eq!(subject.site.json("status")["mode"], mode, "{when}");
+        recorded += usize::from(event.is_some());
+        assert_eq!(subject.count_events(&events), recorded, "{when}");
+        if let Some(event) = event {
+            let last = subject.last_event(&events);
+            assert_eq!(last["event"], event, "{when}");
+            assert_eq!(
+                (&last["why"], &last["by"]["user"]),
+                (&"because".into(), &"root".into()),
+                "{when}"
+            );
+        }
+        subject.is_told(
+            step,
+            if event.is_some() {
+                "the change was made"
+            } else {
+                "the change was not made"
+            },
+        );
+        subject.history_is_whole(step);
+        assert!(!subject.site.path("state/pause.json").exists(), "{when}");
+    }
+    subject.site.said("pause 10m");
+    subject.site.end(Signal::SIGKILL);
+    subject.site.start();
+    assert_eq!(subject.count_events(&events), recorded + 1);
 }
 
 #[test]

@@ -67,6 +67,13 @@ fn text(output: &Output, history: &HistoryList) -> String {
     text
 }
 
+fn with_why(what: &str, why: &str) -> String {
+    if why.is_empty() {
+        return what.to_owned();
+    }
+    format!("{what}: {why}")
+}
+
 fn row(one: &HistoryEntry) -> [Cell; 7] {
     let (entry, record) = (&one.entry, &one.entry.record);
     let what = record.cause.map_or(record.event.name(), |cause| cause.name());
@@ -78,9 +85,8 @@ fn row(one: &HistoryEntry) -> [Cell; 7] {
         .to_string();
     let said = match record.what.as_slice() {
         [] => why,
-        [what] if why.is_empty() => what.clone(),
-        [what] => format!("{what}: {why}"),
-        [what, ..] => format!("{what}, …: {why}"),
+        [what] => with_why(what, &why),
+        [what, ..] => with_why(&format!("{what}, …"), &why),
     };
     let revision = record.revision.map(|revision| revision.to_string());
     let mut who = record.by.describe();

@@ -60,6 +60,11 @@ impl Kernel {
         Ok(())
     }
 
+    /// The mode that was last switched to, also where it has ended by itself.
+    pub(in crate::daemon) fn last_mode(&self) -> Mode {
+        self.dataplane.cell().map_or(Mode::Normal, |cell| cell.mode)
+    }
+
     /// Whether the kernel side drops everything but the failsafe.
     pub(in crate::daemon) fn is_in_panic(&self) -> bool {
         matches!(self.mode(), Ok((Mode::Panic, _)))
