@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Actor, Moment, Record, StateDirectory, StateError,
+    Actor, Moment, StateDirectory, StateError, Unrecorded,
     durable::{self, PRIVATE},
 };
 
@@ -101,7 +101,7 @@ fn read(path: &Path) -> Result<KeptBans, StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Event;
+    use crate::state::{Event, Record};
 
     #[test]
     fn bans_are_read_back_and_a_damaged_file_is_told_of() {
