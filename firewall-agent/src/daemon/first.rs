@@ -60,21 +60,29 @@ impl Starter<'_> {
                     .epoch
             }
         };
-        self.note(
-            if self.settings.failsafe.management_sources.is_empty() {
-                "nothing is filtered: there was never a policy in force, and the settings name no management source \
-                 ([failsafe] management_sources), without which none is put in force"
-            } else {
-                "nothing is filtered: there was never a policy in force; `fwctl apply --confirm 60s` puts the policy \
-                 files in force"
-            }
-            .to_owned(),
-        );
+        tracing::warn!("{}", nothing_filtered(self.settings));
         Ok(Some(nothing(prepared, epoch)))
     }
 }
 
+/// What there is to do on a host that has no policy in force yet.
+fn nothing_filtered(settings: &Settings) -> &'static str {
+    if settings.failsafe.management_sources.is_empty() {
+        "nothing is filtered: there was never a policy in force, and the settings name no management source \
+         ([failsafe] management_sources), without which none is put in force"
+    } else {
+        "nothing is filtered: there was never a policy in force; `fwctl apply --confirm 60s` puts the policy files in \
+         force"
+    }
+}
+
 impl Agent {
+    /// What the status says of it, as long as that is so.
+    pub(super) fn note_of_nothing_filtered(&self, in_force: &InForce) -> Option<String> {
+        let is_nothing = in_force.enforcing == Enforcing::Nothing;
+        is_nothing.then(|| nothing_filtered(&self.settings).to_owned())
+    }
+
     /// Refuses the first policy of a host that nobody may manage.
     pub(super) fn refuse_first_without_managers(&self) -> Result<(), Failure> {
         let has_managers = !self.settings.failsafe.management_sources.is_empty();

@@ -45,6 +45,8 @@ impl Agent {
         self.look_for_pending();
         let in_force = self.in_force();
         let health = self.health();
+        let notes = health.notes.into_iter();
+        let notes = notes.chain(self.note_of_nothing_filtered(&in_force)).collect();
         let bans = self.ban_count()?;
         let timed_rules = self.timed_rules()?;
         let kernel = self.kernel();
@@ -94,7 +96,7 @@ impl Agent {
             interface_failures: kernel.failures.clone(),
             last_reload: health.last_reload,
             tables: tables(&in_force, usage),
-            notes: health.notes,
+            notes,
         })
     }
 

@@ -98,11 +98,19 @@ fn the_first_policy_is_the_operators(machine: &Machine) {
          sed -i '1i host = \"web-1\"' agent.toml && systemctl restart firewall-agent",
     );
     assert_eq!(status(machine)["enforcing"], "nothing");
+    let says_nothing = || {
+        status(machine)["notes"]
+            .to_string()
+            .contains("nothing is filtered")
+    };
+    assert!(says_nothing());
     machine.said("fwctl apply --confirm 60s");
     assert!(!machine.reaches(STRANGER, 8080) && machine.reaches(MANAGER, 22));
+    assert!(!says_nothing());
     // Who is not content goes back to what was there before.
     machine.said("fwctl cancel");
     assert!(machine.reaches(STRANGER, 8080) && !machine.is_attached());
+    assert!(says_nothing());
     machine.said("fwctl apply --confirm 60s && fwctl confirm");
     assert!(!machine.reaches(STRANGER, 8080) && machine.reaches(MANAGER, 22));
 }
