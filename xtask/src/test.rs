@@ -23,6 +23,7 @@ pub(crate) fn run() -> Result<()> {
     let everything = [
         Part::Toolchain,
         Part::Linters,
+        Part::Dist,
         Part::TestTools,
         Part::Lab,
         Part::Vm,

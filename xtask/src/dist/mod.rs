@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 /// Builds and packages, and says where the results are.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.built {
-        setup::ensure(&[Part::Toolchain])?;
+        setup::ensure(&[Part::Toolchain, Part::Dist])?;
         build::dist()?;
     }
     let package = package(&directory())?;

@@ -51,6 +51,9 @@ pub(super) const BPF_LINKER: &[Package] = &[
     package("zlib1g-dev", "/usr/include/zlib.h"),
 ];
 
+/// What says of which commit a package is.
+pub(super) const DIST: &[Package] = &[package("git", "/usr/bin/git")];
+
 /// What the kernel and namespace suites call.
 pub(super) const TEST_TOOLS: &[Package] = &[
     package("ethtool", "/usr/sbin/ethtool"),

@@ -24,6 +24,8 @@ pub(crate) enum Part {
     Toolchain,
     /// `cargo-deny`, and clippy for the eBPF compiler.
     Linters,
+    /// What a package is dated by.
+    Dist,
     /// The BPF file system and the programs that the kernel and namespace suites call.
     TestTools,
     /// The servers and clients of the lab.
@@ -35,9 +37,10 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Toolchain,
         Self::Linters,
+        Self::Dist,
         Self::TestTools,
         Self::Lab,
         Self::Bench,
@@ -114,6 +117,7 @@ fn missing_packages(parts: &BTreeSet<Part>) -> Vec<&'static Package> {
                 }
                 wanted.extend(apt::BPF_CLIPPY);
             }
+            Part::Dist => wanted.extend(apt::DIST),
             Part::TestTools => wanted.extend(apt::TEST_TOOLS),
             Part::Lab => wanted.extend(apt::LAB),
             Part::Bench => wanted.extend(apt::BENCH),
