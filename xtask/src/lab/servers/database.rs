@@ -23,6 +23,8 @@ pub(crate) fn start(state: &mut State, authority: &Authority, token: &str) -> Re
         "--user=root",
         "--skip-test-db",
         "--auth-root-authentication-method=normal",
+        // Also where this machine's own name has no address.
+        "--force",
     ]);
     install.arg(format!("--datadir={}", text(&data)));
     process::output(&mut install).context("making the database's directory")?;
