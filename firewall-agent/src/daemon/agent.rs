@@ -33,8 +33,8 @@ use crate::{
     diagnostic::SourceSet,
     settings::{Settings, SettingsSource},
     state::{
-        Actor, Cause, CounterNumbers, Head, History, IntentFile, Panic, PanicFile, PauseFile, PendingFile,
-        Revisions, StateDirectory,
+        Actor, Cause, CounterNumbers, Head, History, IntentFile, Note, Panic, PendingFile, Revisions,
+        StateDirectory, Unrecorded,
     },
 };
 
@@ -44,8 +44,8 @@ pub(super) struct Editor {
     pub(super) counters: CounterNumbers,
     pub(super) pending: PendingFile,
     pub(super) intent: IntentFile,
-    pub(super) panic: PanicFile,
-    pub(super) pause: PauseFile,
+    pub(super) panic: Note<Panic>,
+    pub(super) pause: Note<Unrecorded>,
     pub(super) history: History,
     /// Keeps other agents out of the directory.
     pub(super) _directory: StateDirectory,

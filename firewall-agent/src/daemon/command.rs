@@ -18,7 +18,7 @@ use crate::{
     control::{AccessError, AccessRules},
     dataplane::{Dataplane, DataplaneError, KernelDataplane, KernelSettings, Unloaded, hold_little_memory},
     settings::{self, DEFAULT_PATH, Loaded, Settings, SettingsError},
-    state::{PanicFile, StateDirectory, StateError},
+    state::{Panic, StateDirectory, StateError},
 };
 
 /// What the log level is taken from; the syntax is that of `tracing_subscriber`'s filters, such as `info` or
@@ -181,7 +181,7 @@ fn unload(settings: &Settings) -> Result<(), CommandError> {
     };
     let unloaded = KernelDataplane::new(KernelSettings::from(settings)).unload()?;
     // Who takes the firewall out does not want the next start to shut the host.
-    if let Some(Err(error)) = held.map(|held| PanicFile::new(&held).clear()) {
+    if let Some(Err(error)) = held.map(|held| Panic::note(&held).clear()) {
         eprintln!("firewall-agent: the next start will be in panic: {error}");
     }
     println!("{}", describe(&unloaded));

@@ -20,8 +20,8 @@ use crate::{
     dataplane::{Adoption, Dataplane, DataplaneError, Repair},
     settings::Settings,
     state::{
-        Actor, Cause, CounterNumbers, Ends, History, IntentFile, Manifest, Numbering, PanicFile, PauseFile,
-        PendingFile, Recovered, Revision, Revisions, StateDirectory, StateError,
+        Actor, Cause, CounterNumbers, Ends, History, IntentFile, Manifest, Numbering, Panic, PendingFile,
+        Recovered, Revision, Revisions, StateDirectory, StateError, Unrecorded,
     },
 };
 
@@ -123,8 +123,8 @@ impl Starter<'_> {
     fn open_state(&mut self, directory: StateDirectory) -> Result<(Editor, BanBook, Recovered), StateError> {
         let pending = PendingFile::new(&directory);
         let intent = IntentFile::new(&directory);
-        let panic = PanicFile::new(&directory);
-        let pause = PauseFile::new(&directory);
+        let panic = Panic::note(&directory);
+        let pause = Unrecorded::note_of_pause(&directory);
         let (history, problems_of_history) = History::open(&directory)?;
         let waiting = pending.read().ok().flatten();
         let (revisions, mut recovered) = Revisions::open_with(

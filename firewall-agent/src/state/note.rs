@@ -1,13 +1,51 @@
 //! One value in a file of its own, as JSON.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    StateError,
+    StateDirectory, StateError,
     durable::{self, PRIVATE},
 };
+
+/// A file of the state directory that is there while something is so, and says what.
+#[derive(Debug)]
+pub struct Note<T> {
+    path: PathBuf,
+    value: PhantomData<T>,
+}
+
+impl<T: Serialize + DeserializeOwned> Note<T> {
+    pub(super) fn new(state: &StateDirectory, file: &str) -> Self {
+        Self {
+            path: state.path().join(file),
+            value: PhantomData,
+        }
+    }
+
+    /// What is noted, if anything is. A file that cannot be read says that something is: the error has why.
+    pub fn read(&self) -> Result<Option<T>, StateError> {
+        read(&self.path)
+    }
+
+    /// Durable when it returns.
+    pub fn write(&self, value: &T) -> Result<(), StateError> {
+        write(&self.path, value)
+    }
+
+    /// Nothing is noted any more; durable when it returns.
+    pub fn clear(&self) -> Result<(), StateError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        remove(&self.path)
+    }
+}
 
 /// What stands in the file, if it is there.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {

@@ -1,12 +1,10 @@
 //! That the host is in panic, over restarts of the machine.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, StateDirectory, StateError, note};
+use super::{Actor, Note, StateDirectory};
 
 const FILE: &str = "panic.json";
 
@@ -23,37 +21,11 @@ pub struct Panic {
     pub why: Option<String>,
 }
 
-/// The file `panic.json`, which is there while the host is in panic.
-#[derive(Debug)]
-pub struct PanicFile {
-    path: PathBuf,
-}
-
-impl PanicFile {
-    /// In a state directory.
+impl Panic {
+    /// The file `panic.json`, which is there while the host is in panic.
     #[must_use]
-    pub fn new(state: &StateDirectory) -> Self {
-        Self {
-            path: state.path().join(FILE),
-        }
-    }
-
-    /// Whether the host is in panic, as far as is known. A file that cannot be read says that it is: the error has why.
-    pub fn read(&self) -> Result<Option<Panic>, StateError> {
-        note::read(&self.path)
-    }
-
-    /// Durable when it returns.
-    pub fn write(&self, panic: &Panic) -> Result<(), StateError> {
-        note::write(&self.path, panic)
-    }
-
-    /// The host is not in panic any more; durable when it returns.
-    pub fn clear(&self) -> Result<(), StateError> {
-        if !self.path.exists() {
-            return Ok(());
-        }
-        note::remove(&self.path)
+    pub fn note(state: &StateDirectory) -> Note<Self> {
+        Note::new(state, FILE)
     }
 }
 
@@ -67,7 +39,7 @@ mod tests {
     fn panic_is_on_until_it_is_cleared() {
         let directory = tempfile::tempdir().expect("a directory");
         let state = StateDirectory::open(directory.path()).expect("free");
-        let file = PanicFile::new(&state);
+        let file = Panic::note(&state);
         assert_eq!(file.read().expect("readable"), None);
         let panic = Panic {
             since: Timestamp::UNIX_EPOCH,

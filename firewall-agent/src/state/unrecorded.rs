@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::{Note, Record, StateDirectory};
 
 /// What an entry of the history is to say. It is kept with the change, or noted before it: an agent that ends between the
 /// change and its entry leaves it unrecorded.
@@ -13,4 +13,12 @@ pub struct Unrecorded {
     pub entry: u64,
     /// What the entry says.
     pub record: Record,
+}
+
+impl Unrecorded {
+    /// The file `pause.json`, which is there while a pause is made or ended.
+    #[must_use]
+    pub fn note_of_pause(state: &StateDirectory) -> Note<Self> {
+        Note::new(state, "pause.json")
+    }
 }
