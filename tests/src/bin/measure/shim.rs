@@ -9,10 +9,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, MapData, ProgramArray, lpm_trie::Key},
     programs::{ProgramFd, SchedClassifier, TestRun, TestRunOptions, Xdp},
 };
-use nix::{
-    sys::resource::{UsageWho, getrusage},
-    time::{ClockId, clock_gettime},
-};
+use nix::time::{ClockId, clock_gettime};
 
 /// Room in the LPM trie, which takes memory for what is in it only.
 const MOST_PREFIXES: u32 = 1 << 20;
@@ -42,9 +39,37 @@ pub(crate) enum Way {
     Tc,
 }
 
-/// How often this thread has lost its processor to another.
-fn interruptions() -> Result<i64> {
-    Ok(getrusage(UsageWho::RUSAGE_THREAD)?.involuntary_context_switches())
+/// Time that this thread has had a processor for. Neither what other processes had counts, nor what the host gave to
+/// other guests (`update_rq_clock_task` of Linux takes off stolen time).
+fn processor_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+/// What packets took that were run one by one.
+#[derive(Default)]
+pub(crate) struct Singles {
+    /// Nanoseconds of each that had the processor for as long as it ran.
+    pub(crate) nanoseconds: Vec<f64>,
+    /// Number of the others: another process or another guest of the host had the processor for a part of the time,
+    /// which the kernel takes by the clock on the wall.
+    pub(crate) interrupted: usize,
+}
+
+impl Singles {
+    /// Takes in a packet that ran for the first of these times, in a system call that had a processor for the second.
+    fn add(&mut self, ran: Duration, processor: Duration) {
+        if ran <= processor {
+            self.nanoseconds.push(ran.as_secs_f64() * 1e9);
+        } else {
+            self.interrupted += 1;
+        }
+    }
+
+    /// Takes in all of another run.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.nanoseconds.extend(other.nanoseconds);
+        self.interrupted += other.interrupted;
+    }
 }
 
 impl Way {
@@ -211,17 +236,16 @@ impl Shim {
         Ok((ran.return_value, ran.duration.as_secs_f64() * 1e9))
     }
 
-    /// One packet of each remote end, each run alone; nanoseconds of each. Those are left out during which another
-    /// process got the processor: the kernel takes the time by the clock on the wall.
-    pub(crate) fn run_each(&mut self, way: Way, target: Target<'_>, frame: &[u8]) -> Result<Vec<f64>> {
-        // The first run says where to go on; the shim counts on by itself.
-        let (_, first) = self.run(way, target, frame, 1)?;
+    /// One packet of each remote end, each run alone.
+    pub(crate) fn run_each(&mut self, way: Way, target: Target<'_>, frame: &[u8]) -> Result<Singles> {
+        // The first run says where to go on; the shim counts on by itself. Its time is not taken.
+        self.run(way, target, frame, 1)?;
         let options = || TestRunOptions {
             data_in: Some(frame),
             ..TestRunOptions::new()
         };
-        let mut taken = vec![first];
-        let mut interruptions = interruptions()?;
+        let mut taken = Singles::default();
+        let mut before = processor_time()?;
         let (name, count) = (way.shim(), self.count);
         let shim = self.object.program(name).context(name)?;
         for _ in 1..count {
@@ -229,10 +253,9 @@ impl Shim {
                 Way::Xdp | Way::PlainXdp => <&Xdp>::try_from(shim)?.test_run(options())?,
                 Way::Tc => <&SchedClassifier>::try_from(shim)?.test_run(options())?,
             };
-            let before = std::mem::replace(&mut interruptions, self::interruptions()?);
-            if before == interruptions {
-                taken.push(ran.duration.as_secs_f64() * 1e9);
-            }
+            let now = processor_time()?;
+            taken.add(ran.duration, now.saturating_sub(before));
+            before = now;
         }
         Ok(taken)
     }
@@ -248,5 +271,19 @@ impl Shim {
         };
         let program = self.object.program(name).context(name)?;
         Ok(program.fd()?.try_clone()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_counts_that_had_the_processor_all_the_time() {
+        let mut singles = Singles::default();
+        singles.add(Duration::from_nanos(900), Duration::from_micros(2));
+        singles.add(Duration::from_micros(433), Duration::from_micros(30));
+        assert_eq!(singles.interrupted, 1);
+        assert!(matches!(singles.nanoseconds[..], [one] if (one - 900.0).abs() < 0.1));
     }
 }

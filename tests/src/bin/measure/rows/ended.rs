@@ -19,7 +19,7 @@ use crate::{
     policies::{LOAD_BALANCER_ADDRESSES, load_balancer},
     report::Report,
     results::{Case, Figure, Unit},
-    shim::{Own, Shim, Target, Way},
+    shim::{Own, Shim, Singles, Target, Way},
 };
 
 const EMPTY: &str = "empty program";
@@ -41,10 +41,9 @@ const REFUSED_OF: u32 = 200;
 /// What one generation took.
 #[derive(Default)]
 struct Generation {
-    /// Nanoseconds of each packet.
-    packets: Vec<f64>,
-    /// Of each run of an empty program.
-    empty: Vec<f64>,
+    packets: Singles,
+    /// Runs of an empty program.
+    empty: Singles,
     /// Milliseconds of each time that the agent's library read the table, packets running beside.
     scans: Vec<f64>,
     /// Flows that are live at its end.
@@ -112,9 +111,9 @@ fn generation(
     })
 }
 
-/// Nanoseconds of each packet of the handshakes.
-fn open(shim: &mut Shim, firewall: &Firewall, client: IpAddr, server: (IpAddr, u16)) -> Result<Vec<f64>> {
-    let mut packets = Vec::new();
+/// The packets of the handshakes.
+fn open(shim: &mut Shim, firewall: &Firewall, client: IpAddr, server: (IpAddr, u16)) -> Result<Singles> {
+    let mut packets = Singles::default();
     for _ in 0..ATTEMPTS {
         for (hook, flags) in [
             (Hook::Ingress, SYN),
@@ -126,7 +125,7 @@ fn open(shim: &mut Shim, firewall: &Firewall, client: IpAddr, server: (IpAddr, u
                 Hook::Egress => (Way::Tc, &firewall.egress),
             };
             let frame = segment(hook, client, server, flags);
-            packets.extend(shim.run_each(way, Target::Other(program), &frame)?);
+            packets.append(shim.run_each(way, Target::Other(program), &frame)?);
         }
     }
     Ok(packets)
@@ -136,20 +135,25 @@ fn add(report: &mut Report, size: u32, name: &str, generations: &[Generation]) {
     let Some((first, later)) = generations.split_first() else {
         return;
     };
-    let longest = |of: fn(&Generation) -> &Vec<f64>| {
-        let longest = later
-            .iter()
-            .map(|generation| of(generation).iter().fold(0.0, |most, one| f64::max(most, *one)));
+    let longest = |of: fn(&Generation) -> &Singles| {
+        let longest = later.iter().map(|generation| {
+            let packets = of(generation).nanoseconds.iter();
+            packets.fold(0.0, |most, one| f64::max(most, *one))
+        });
         Figure::of(longest.map(|nanoseconds| nanoseconds / 1000.0).collect())
     };
     let all = Figure::of(
         later
             .iter()
-            .flat_map(|generation| generation.packets.clone())
+            .flat_map(|generation| generation.packets.nanoseconds.clone())
             .collect(),
     );
     let (ours, empty) = (longest(|one| &one.packets), longest(|one| &one.empty));
     let most = ours.rounds.iter().fold(0.0, |most, one| f64::max(most, *one));
+    let interrupted: usize = later
+        .iter()
+        .map(|generation| generation.packets.interrupted)
+        .sum();
     report.add(
         2,
         Case::new(format!("{name}: longest packet"), Unit::Microseconds)
@@ -157,7 +161,7 @@ fn add(report: &mut Report, size: u32, name: &str, generations: &[Generation]) {
             .with(EMPTY, empty)
             .at_most(STALL)
             .note(format!(
-                "each of {} packets was run alone, and those do not count that another process interrupted; of each generation the longest counts; the longest of all took {most:.0} µs, one of 10,000 more than {:.1} µs",
+                "each of {} packets was run alone; {interrupted} more do not count, for a part of whose time another process or another guest of the host had the processor; of each generation the longest counts; the longest of all took {most:.0} µs, one of 10,000 more than {:.1} µs",
                 all.rounds.len(),
                 share(&all.rounds, 0.9999) / 1000.0,
             )),
@@ -166,7 +170,10 @@ fn add(report: &mut Report, size: u32, name: &str, generations: &[Generation]) {
         2,
         Case::new(format!("{name}: packet of a handshake"), Unit::Nanoseconds)
             .ours(without_rounds(&all))
-            .with(FREE, without_rounds(&Figure::of(first.packets.clone()))),
+            .with(
+                FREE,
+                without_rounds(&Figure::of(first.packets.nanoseconds.clone())),
+            ),
     );
     let live = Figure::of(
         later
