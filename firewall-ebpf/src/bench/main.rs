@@ -27,6 +27,7 @@ mod line;
 mod lpm;
 mod lru;
 mod maps;
+mod pauses;
 mod shim;
 mod wire;
 

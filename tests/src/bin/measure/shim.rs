@@ -94,6 +94,8 @@ pub(crate) enum Own {
     Line,
     /// The usual design of a block list.
     Lpm,
+    /// Reads the clock, and returns the longest time between two readings, in nanoseconds.
+    Pauses,
 }
 
 /// What the shim goes on in.
@@ -138,6 +140,7 @@ impl Shim {
             "bench_line",
             "bench_lpm",
             "bench_lru",
+            "bench_pauses",
             "bench_shim",
             "bench_shim_plain",
         ] {
@@ -260,6 +263,34 @@ impl Shim {
         Ok(taken)
     }
 
+    /// The longest times for which the machine kept a program that does nothing but read the clock from it, in
+    /// nanoseconds, one for each of its runs, which together have taken at least so long. Those do not count during
+    /// which another process or another guest of the host had the processor.
+    pub(crate) fn pauses(&mut self, frame: &[u8], together: Duration) -> Result<Singles> {
+        self.run(Way::Xdp, Target::Own(Own::Pauses), frame, 1)?;
+        let options = || TestRunOptions {
+            data_in: Some(frame),
+            ..TestRunOptions::new()
+        };
+        let mut pauses = Singles::default();
+        let mut spent = Duration::ZERO;
+        let mut before = processor_time()?;
+        let name = Way::Xdp.shim();
+        let shim: &Xdp = self.object.program(name).context(name)?.try_into()?;
+        while spent < together {
+            let ran = shim.test_run(options())?;
+            let now = processor_time()?;
+            if ran.duration <= now.saturating_sub(before) {
+                pauses.nanoseconds.push(f64::from(ran.return_value));
+            } else {
+                pauses.interrupted += 1;
+            }
+            spent += ran.duration;
+            before = now;
+        }
+        Ok(pauses)
+    }
+
     fn own(&self, own: Own, way: Way) -> Result<ProgramFd> {
         let name = match (own, way) {
             (Own::Empty, Way::Xdp) => "bench_empty",
@@ -268,6 +299,7 @@ impl Shim {
             (Own::Lru, _) => "bench_lru",
             (Own::Line, _) => "bench_line",
             (Own::Lpm, _) => "bench_lpm",
+            (Own::Pauses, _) => "bench_pauses",
         };
         let program = self.object.program(name).context(name)?;
         Ok(program.fd()?.try_clone()?)
