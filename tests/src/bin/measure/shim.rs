@@ -45,10 +45,16 @@ fn processor_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
-/// What packets took that were run one by one.
+/// The same since a time, which becomes now.
+fn since(before: &mut Duration) -> Result<Duration> {
+    let now = processor_time()?;
+    Ok(now.saturating_sub(std::mem::replace(before, now)))
+}
+
+/// What was measured in runs of one packet each.
 #[derive(Default)]
 pub(crate) struct Singles {
-    /// Nanoseconds of each that had the processor for as long as it ran.
+    /// Nanoseconds, of each run that had the processor for as long as it took.
     pub(crate) nanoseconds: Vec<f64>,
     /// Number of the others: another process or another guest of the host had the processor for a part of the time,
     /// which the kernel takes by the clock on the wall.
@@ -56,10 +62,10 @@ pub(crate) struct Singles {
 }
 
 impl Singles {
-    /// Takes in a packet that ran for the first of these times, in a system call that had a processor for the second.
-    fn add(&mut self, ran: Duration, processor: Duration) {
+    /// Takes in what was measured in a run that took so long, in a system call that had a processor for the last time.
+    fn add(&mut self, measured: Duration, ran: Duration, processor: Duration) {
         if ran <= processor {
-            self.nanoseconds.push(ran.as_secs_f64() * 1e9);
+            self.nanoseconds.push(measured.as_secs_f64() * 1e9);
         } else {
             self.interrupted += 1;
         }
@@ -243,52 +249,43 @@ impl Shim {
     pub(crate) fn run_each(&mut self, way: Way, target: Target<'_>, frame: &[u8]) -> Result<Singles> {
         // The first run says where to go on; the shim counts on by itself. Its time is not taken.
         self.run(way, target, frame, 1)?;
-        let options = || TestRunOptions {
-            data_in: Some(frame),
-            ..TestRunOptions::new()
-        };
         let mut taken = Singles::default();
         let mut before = processor_time()?;
-        let (name, count) = (way.shim(), self.count);
-        let shim = self.object.program(name).context(name)?;
-        for _ in 1..count {
-            let ran = match way {
-                Way::Xdp | Way::PlainXdp => <&Xdp>::try_from(shim)?.test_run(options())?,
-                Way::Tc => <&SchedClassifier>::try_from(shim)?.test_run(options())?,
-            };
-            let now = processor_time()?;
-            taken.add(ran.duration, now.saturating_sub(before));
-            before = now;
+        for _ in 1..self.count {
+            let (_, ran) = self.run_next(way, frame)?;
+            taken.add(ran, ran, since(&mut before)?);
         }
         Ok(taken)
     }
 
-    /// The longest times for which the machine kept a program that does nothing but read the clock from it, in
-    /// nanoseconds, one for each of its runs, which together have taken at least so long. Those do not count during
-    /// which another process or another guest of the host had the processor.
+    /// The longest times for which the machine kept a program that does nothing but read the clock from it, one for each
+    /// of its runs, which together have taken at least so long.
     pub(crate) fn pauses(&mut self, frame: &[u8], together: Duration) -> Result<Singles> {
         self.run(Way::Xdp, Target::Own(Own::Pauses), frame, 1)?;
-        let options = || TestRunOptions {
-            data_in: Some(frame),
-            ..TestRunOptions::new()
-        };
         let mut pauses = Singles::default();
         let mut spent = Duration::ZERO;
         let mut before = processor_time()?;
-        let name = Way::Xdp.shim();
-        let shim: &Xdp = self.object.program(name).context(name)?.try_into()?;
         while spent < together {
-            let ran = shim.test_run(options())?;
-            let now = processor_time()?;
-            if ran.duration <= now.saturating_sub(before) {
-                pauses.nanoseconds.push(f64::from(ran.return_value));
-            } else {
-                pauses.interrupted += 1;
-            }
-            spent += ran.duration;
-            before = now;
+            let (longest, ran) = self.run_next(Way::Xdp, frame)?;
+            pauses.add(Duration::from_nanos(longest.into()), ran, since(&mut before)?);
+            spent += ran;
         }
         Ok(pauses)
+    }
+
+    /// Runs one more packet as the last time; the program's return code, and what it took by the clock on the wall.
+    fn run_next(&self, way: Way, frame: &[u8]) -> Result<(u32, Duration)> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ..TestRunOptions::new()
+        };
+        let name = way.shim();
+        let shim = self.object.program(name).context(name)?;
+        let ran = match way {
+            Way::Xdp | Way::PlainXdp => <&Xdp>::try_from(shim)?.test_run(options)?,
+            Way::Tc => <&SchedClassifier>::try_from(shim)?.test_run(options)?,
+        };
+        Ok((ran.return_value, ran.duration))
     }
 
     fn own(&self, own: Own, way: Way) -> Result<ProgramFd> {
@@ -313,8 +310,9 @@ mod tests {
     #[test]
     fn a_packet_counts_that_had_the_processor_all_the_time() {
         let mut singles = Singles::default();
-        singles.add(Duration::from_nanos(900), Duration::from_micros(2));
-        singles.add(Duration::from_micros(433), Duration::from_micros(30));
+        let (short, long) = (Duration::from_nanos(900), Duration::from_micros(433));
+        singles.add(short, short, Duration::from_micros(2));
+        singles.add(long, long, Duration::from_micros(30));
         assert_eq!(singles.interrupted, 1);
         assert!(matches!(singles.nanoseconds[..], [one] if (one - 900.0).abs() < 0.1));
     }
